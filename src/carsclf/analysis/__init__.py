@@ -1,0 +1,1 @@
+"""Numbers from arrays and tables; no torch, no Lightning, no Ray."""

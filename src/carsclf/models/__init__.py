@@ -1,0 +1,1 @@
+"""Networks, their weights, where they can be cut, and their files."""

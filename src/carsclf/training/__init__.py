@@ -1,0 +1,1 @@
+"""LightningModules, schedules, checkpoints and the straight line through one training."""
