@@ -1,0 +1,126 @@
+"""From the `data` settings to a DataModule: source, classes, split, transforms."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.images import check_crop, unreadable
+from carsclf.data.samples import Sample, Source, list_some
+from carsclf.data.splits import split
+from carsclf.data.transforms import Augmentation, build_transforms
+from carsclf.errors import DataError
+from carsclf.records import atomic_write, cache_root
+
+log = logging.getLogger(__name__)
+
+
+def make_data(config: DictConfig) -> tuple[CarsDataModule, list[str]]:
+    """The DataModule of a training's configuration, and the ids of photos left out."""
+    settings: dict[str, Any] = OmegaConf.to_container(config.data, resolve=True)  # type: ignore[assignment]
+    settings.pop("name")  # for people
+    source = instantiate(settings.pop("source"), root=settings.pop("root"))
+    augmentation = instantiate(config.augmentation)
+    return build_data(source, augmentation, cache=cache_root(), seed=config.seed, **settings)
+
+
+def build_data(
+    source: Source,
+    augmentation: Augmentation,
+    *,
+    cache: Path,
+    seed: int,
+    protocol: str,
+    val_fraction: float,
+    test_fraction: float,
+    fraction: float,
+    min_images_per_class: int,
+    classes: Sequence[str] | None,
+    transform: str,
+    image_size: int,
+    interpolation: str,
+    crop: str,
+    margin: float,
+    batch_size: int,
+    workers: int | str,
+    skip_unreadable: bool,
+) -> tuple[CarsDataModule, list[str]]:
+    """The DataModule, and the ids of unreadable photos that were left out."""
+    left_out = unreadable_ids(source.samples, cache)
+    if left_out and not skip_unreadable:
+        raise DataError(
+            f"{len(left_out)} of {len(source.samples)} photos below {source.root} cannot be read: "
+            f"{list_some(left_out)}; replace them, or leave them out with data.skip_unreadable=true"
+        )
+    if left_out:
+        log.warning("%d unreadable photos left out: %s", len(left_out), list_some(left_out))
+        source = source.without(set(left_out))
+    if classes or min_images_per_class:
+        source = source.select(classes, min_images_per_class)
+    check_crop(source.samples, crop, margin)
+    splits = split(
+        source,
+        protocol,
+        seed=seed,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        fraction=fraction,
+    )
+    train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
+    module = CarsDataModule(
+        splits,
+        source.class_names,
+        train,
+        evaluation,
+        batch_size=batch_size,
+        seed=seed,
+        workers=pick_workers(workers),
+        crop=crop,
+        margin=margin,
+    )
+    return module, left_out
+
+
+def pick_workers(workers: int | str) -> int:
+    """Loader processes: `auto` is one per core up to 8, leaving small machines their cores."""
+    if workers != "auto":
+        return int(workers)
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return min(8, cores // 2)
+
+
+def unreadable_ids(samples: Sequence[Sample], cache: Path) -> list[str]:
+    """Ids of photos that cannot be decoded; remembered until a file's size or time changes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for sample in samples:
+        stat = sample.path.stat()
+        digest.update(f"{sample.path}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+    note = cache / "unreadable" / f"{digest.hexdigest()}.json"
+    if note.is_file():
+        return json.loads(note.read_text())
+    bad = unreadable(samples, workers=os.cpu_count() or 1)
+    with atomic_write(note) as temporary:
+        temporary.write_text(json.dumps(bad))
+    return bad
+
+
+def class_counts(module: CarsDataModule) -> list[dict[str, object]]:
+    """Pictures per class and split, a row per class."""
+    counts = {
+        name: np.bincount([s.target for s in part], minlength=len(module.class_names))
+        for name, part in module.splits.items()
+    }
+    return [
+        {"class": name, **{split: int(counts[split][i]) for split in counts}}
+        for i, name in enumerate(module.class_names)
+    ]

@@ -1,0 +1,112 @@
+"""How samples are divided: the protocols. A result without its protocol's name says nothing."""
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+
+from carsclf.data.samples import Sample, Source, list_some
+from carsclf.errors import ConfigError, DataError, nearest
+
+Splits = dict[str, list[Sample]]  # "train", "val" and, where there is one, "test"
+
+
+def split(
+    source: Source,
+    protocol: str,
+    *,
+    seed: int,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    fraction: float = 1.0,
+) -> Splits:
+    """Divides a source; depends on the seed and the sample ids only, never on listing order.
+
+    official: the source's own test photos, and `val_fraction` of each label of the rest (or the
+    source's own validation photos). published: 20 % of each label of all photos for validation, no
+    test (the study's protocol). fractions: `val_fraction` and `test_fraction` of each label.
+    `fraction` keeps that share of each label of the training photos (at least one).
+    """
+    _check(source, protocol, val_fraction, test_fraction, fraction)
+    samples = source.samples
+    if protocol == "published":
+        parts = _cut(samples, seed, val=0.2)
+    elif protocol == "fractions":
+        parts = _cut(samples, seed, val=val_fraction, test=test_fraction)
+    else:
+        given = {name: [s for s in samples if s.given == name] for name in ("train", "val", "test")}
+        parts = given if given["val"] else _cut(given["train"], seed, val=val_fraction)
+        parts["test"] = given["test"]
+    if fraction < 1:
+        parts["train"] = _share(parts["train"], seed, fraction)
+    _check_parts(source, parts)
+    return {name: sorted(part, key=lambda s: s.id) for name, part in parts.items() if part}
+
+
+def shuffled(samples: Iterable[Sample], seed: int, purpose: str) -> list[Sample]:
+    """An order that each sample's own id decides, so that adding photos reorders no others."""
+
+    def key(sample: Sample) -> bytes:
+        return hashlib.blake2b(f"{purpose}/{seed}/{sample.id}".encode()).digest()
+
+    return sorted(samples, key=key)
+
+
+def _by_label(samples: Iterable[Sample]) -> dict[int, list[Sample]]:
+    groups: dict[int, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.target].append(sample)
+    return groups
+
+
+def _cut(samples: list[Sample], seed: int, *, val: float, test: float = 0.0) -> Splits:
+    parts: Splits = {"train": [], "val": [], "test": []}
+    for group in _by_label(samples).values():
+        order = shuffled(group, seed, "split")
+        # floor, as published; 1e-9 because 0.2 * 45 must be 9
+        n_test, n_val = (math.floor(len(order) * share + 1e-9) for share in (test, val))
+        parts["test"] += order[:n_test]
+        parts["val"] += order[n_test : n_test + n_val]
+        parts["train"] += order[n_test + n_val :]
+    return parts
+
+
+def _share(samples: list[Sample], seed: int, fraction: float) -> list[Sample]:
+    kept = []
+    for group in _by_label(samples).values():
+        most = max(1, math.floor(len(group) * fraction + 1e-9))
+        kept += shuffled(group, seed, "fraction")[:most]
+    return kept
+
+
+def _check(source: Source, protocol: str, val: float, test: float, fraction: float) -> None:
+    known = ["fractions", *source.protocols]
+    if protocol not in known:
+        raise ConfigError(f"data.protocol={protocol} is unknown here: {nearest(protocol, known)}")
+    why_not = source.protocols.get(protocol)
+    if why_not:
+        raise DataError(
+            f"protocol {protocol} {why_not} below {source.root}: data.protocol=fractions works"
+        )
+    if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
+        raise ConfigError(
+            f"data.val_fraction={val} and data.test_fraction={test}: expected both in [0, 1) and "
+            "their sum below 1"
+        )
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"data.fraction={fraction}: expected a share in (0, 1]")
+
+
+def _check_parts(source: Source, parts: Splits) -> None:
+    trained = {s.target for s in parts["train"]}
+    without = [name for i, name in enumerate(source.class_names) if i not in trained]
+    if without:
+        raise DataError(
+            f"{len(without)} classes have no training picture: {list_some(without)}; add pictures, "
+            "or leave small classes out with data.min_images_per_class"
+        )
+    if not parts["val"]:
+        raise DataError(
+            "no picture is left for validation (each label's share is rounded down): raise "
+            "data.val_fraction, or add pictures"
+        )

@@ -1,0 +1,81 @@
+"""Predictions: a forward function over a loader, and a trained model read back from its folder."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from torch import nn
+from torch.utils.data import DataLoader
+
+from carsclf.data.datamodule import Item
+from carsclf.data.samples import Sample
+from carsclf.data.transforms import EvalTransform
+from carsclf.errors import CheckpointError
+from carsclf.models.networks import create
+from carsclf.models.pixels import Normalise
+from carsclf.records import ModelCard, Predictions, RunFolder
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network in evaluation mode, what it was trained to see, and its class names."""
+
+    network: nn.Module
+    normalise: Normalise
+    transform: EvalTransform
+    card: ModelCard
+    device: torch.device
+
+    def __call__(self, batch: Item) -> torch.Tensor:
+        """Logits (n, classes) of a batch with `pictures` (uint8)."""
+        return self.network(self.normalise(batch["pictures"].to(self.device, non_blocking=True)))
+
+
+def load_model(folder: Path, *, device: str = "auto", channels_last: bool = True) -> TrainedModel:
+    """The model of a run folder; needs only `model.json` and `model.safetensors`."""
+    from safetensors.torch import load_file
+
+    files = RunFolder(folder)
+    card = ModelCard.read(files.card)
+    network = create(card.name, num_classes=len(card.class_names), **card.model_args)
+    try:
+        network.load_state_dict(load_file(files.weights))
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{files.weights} cannot be loaded: {error}") from None
+    place = pick_device(device)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network = network.eval().requires_grad_(False).to(place, memory_format=layout)  # type: ignore[call-overload]
+    normalise = Normalise(card.mean, card.std, channels_last=channels_last).to(place)
+    return TrainedModel(network, normalise, EvalTransform(**card.eval_transform), card, place)
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto`: CUDA, then Apple's MPS, then the CPU."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@torch.inference_mode()
+def predict(
+    forward: Callable[[Item], torch.Tensor],
+    loader: DataLoader[Item],
+    samples: Sequence[Sample],
+    class_names: list[str],
+    *,
+    title: str | None = None,
+) -> Predictions:
+    """Probabilities of every sample, in the loader's order; `title` shows a progress bar."""
+    batches = track(loader, title, transient=True) if title else loader
+    probabilities = torch.cat([forward(batch).float().softmax(1).cpu() for batch in batches])
+    return Predictions(
+        ids=[sample.id for sample in samples],
+        paths=[str(sample.path) for sample in samples],
+        targets=torch.tensor([sample.target for sample in samples]).numpy(),
+        probabilities=probabilities.numpy(),
+        class_names=class_names,
+    )

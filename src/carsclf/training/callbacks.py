@@ -1,0 +1,155 @@
+"""What happens at the end of an epoch: checkpoint, metrics row, progress, and whoever asked."""
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from carsclf.errors import CheckpointError
+from carsclf.records import RunFolder, atomic_write, write_metrics
+
+OnEpoch = Callable[[int, dict[str, float], float, Path], bool | None]
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames: a kill or a full disk leaves the old file whole.
+
+    Lightning goes through the system's temporary folder and a move, which is not atomic across
+    file systems.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # fmt: skip
+        buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
+        torch.save(checkpoint, buffer)
+        with atomic_write(Path(path)) as temporary, temporary.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:  # fmt: skip
+        return read_checkpoint(Path(path))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of ours; raises CheckpointError for a missing or damaged one."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}): start the run again"
+        ) from None
+
+
+class EpochProgress(Callback):
+    """A bar over the whole training with the time left, and one line per finished epoch."""
+
+    def __init__(self, epochs: int, steps: int) -> None:
+        self.epochs, self.steps = epochs, steps
+        self.console = Console(stderr=True)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} steps,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self.console,
+            transient=True,
+            disable=not (self.console.is_terminal and trainer.is_global_zero),
+        )
+        done = trainer.current_epoch
+        self.task = self.bar.add_task("", total=self.epochs * self.steps, completed=done * self.steps, epoch=f"{done + 1}/{self.epochs}")  # fmt: skip
+        self.began, self.first = time.perf_counter(), done
+        self.bar.start()
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.bar.advance(self.task)
+
+    def epoch_done(self, epoch: int, metrics: dict[str, float]) -> None:
+        """One line for a finished epoch; called by EpochEnd, which knows its metrics."""
+        self.bar.update(self.task, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}")
+        spent = time.perf_counter() - self.began
+        left = spent / (epoch - self.first) * (self.epochs - epoch)
+        self.bar.console.print(
+            f"epoch {epoch:>3}/{self.epochs}  train loss {metrics['train/loss']:.3f}  "
+            f"val loss {metrics['val/loss']:.3f}  val top-1 {metrics['val/top1']:.2%}  "
+            f"{spent:.0f} s, {left:.0f} s left",
+            highlight=False,
+        )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.bar.stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        if hasattr(self, "bar"):
+            self.bar.stop()
+
+
+class EpochEnd(Checkpoint):
+    """Writes last.ckpt, best.ckpt and metrics.csv after each epoch, then tells `on_epoch`.
+
+    best is the highest `monitor` (the earliest of equals). `on_epoch` may return False to stop
+    here; the run stays resumable. Being a Checkpoint, it runs after the module's own hooks.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        progress: EpochProgress,
+        *,
+        monitor: str = "val/top1",
+        on_epoch: OnEpoch | None = None,
+    ) -> None:
+        self.folder, self.progress = folder, progress
+        self.monitor, self.on_epoch = monitor, on_epoch
+        self.rows: list[dict[str, float]] = []
+        self._started = time.perf_counter()
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The row of the best epoch so far."""
+        return max(self.rows, key=lambda row: row[self.monitor])  # the first of equals
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        epoch = trainer.current_epoch + 1
+        seconds = time.perf_counter() - self._started
+        self.rows.append({"epoch": epoch, **pl_module.epoch_metrics, "seconds": seconds})
+        trainer.save_checkpoint(self.folder.last)
+        if trainer.is_global_zero:
+            if self.best is self.rows[-1]:
+                _link(self.folder.last, self.folder.best)
+            write_metrics(self.folder.metrics, self.rows)
+            self.progress.epoch_done(epoch, pl_module.epoch_metrics)
+        if self.on_epoch is not None:
+            go_on = self.on_epoch(epoch, dict(pl_module.epoch_metrics), seconds, self.folder.last)
+            trainer.should_stop = trainer.should_stop or go_on is False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the same bytes; last.ckpt is replaced, never changed, so they stay."""
+    with atomic_write(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(source, temporary)

@@ -1,0 +1,102 @@
+"""`train.py`: names the run folder, trains, and says what came out."""
+
+import secrets
+import sys
+import time
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from carsclf.errors import CarsclfError, CheckpointError, ConfigError
+from carsclf.records import Run, RunFolder
+from carsclf.training.run import fit
+
+SEARCH_GROUPS = (
+    "objective",
+    "space",
+    "search",
+    "cluster",
+)  # an experiment may name them; tune.py's
+
+
+def train(config: DictConfig) -> Run:
+    """One training from the command line: a new run folder, or `resume=<run folder>`."""
+    if config.resume:
+        folder, config = resumed(Path(config.resume))
+    else:
+        folder = Path(config.runs) / (config.name or fresh_name(config))
+        if folder.exists():
+            raise ConfigError(f"{folder} exists: choose another name=, or resume={folder}")
+        config = training_part(config)
+    files = RunFolder(folder)
+    try:
+        run = Run.read(files.run) if _finished(files) else fit(config, folder, resume=True)
+    except KeyboardInterrupt:
+        raise CarsclfError(f"interrupted; go on with: python train.py resume={folder}") from None
+    summary(run, folder)
+    return run
+
+
+def training_part(config: DictConfig) -> DictConfig:
+    """The configuration without what only names, resumes or searches: what config.yaml keeps."""
+    plain = OmegaConf.masked_copy(
+        config, [k for k in config if k not in ("resume", "name", "runs", *SEARCH_GROUPS)]
+    )
+    missing = sorted(OmegaConf.missing_keys(plain))
+    if missing:
+        raise ConfigError(f"{missing[0]} has no value: give it as {missing[0]}=...")
+    return plain
+
+
+def resumed(folder: Path) -> tuple[Path, DictConfig]:
+    """A run folder's own configuration; anything else beside `resume=` is refused."""
+    others = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
+    if others:
+        raise ConfigError(
+            f"resume={folder} goes on exactly as the run began; remove {' '.join(others)}"
+        )
+    files = RunFolder(folder)
+    if not files.config.is_file():
+        raise CheckpointError(f"resume={folder}: no config.yaml there; is it a run folder?")
+    config = OmegaConf.load(files.config)
+    assert isinstance(config, DictConfig)
+    OmegaConf.set_struct(config, True)
+    return folder, config
+
+
+def fresh_name(config: DictConfig) -> str:
+    """Model, mode, data, time and a few random letters: jobs of one second do not collide."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return (
+        f"{config.model.name}-{config.mode.name}-{config.data.name}-{stamp}-{secrets.token_hex(2)}"
+    )
+
+
+def summary(run: Run, folder: Path) -> None:
+    """A short table on stdout; random weights are marked."""
+    table = Table(title=f"{run.model}, {run.mode}, {run.source}")
+    for column in ("split (protocol)", "images", "top-1", "top-5", "macro F1", "loss"):
+        table.add_column(column)
+    val = {name.removeprefix("val/"): value for name, value in run.metrics.items()}
+    table.add_row(
+        f"val ({run.protocol})",
+        str(run.split_sizes["val"]),
+        *(f"{val[name]:.2%}" for name in ("top1", "top5", "macro_f1")),
+        f"{val['loss']:.3f}",
+    )
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(
+        f"{run.reported} epoch: {run.reported_epoch} of {run.epochs}; {run.seconds:.0f} s; "
+        f"weights: {run.weights}; seed {run.seed}"
+    )
+    console.print(f"run folder: {folder}")
+    if run.weights == "random":
+        console.print("WARNING: trained from RANDOM weights, as no ImageNet weights could be had")
+
+
+def _finished(files: RunFolder) -> bool:
+    return files.run.is_file() and Run.read(files.run).finished

@@ -1,0 +1,106 @@
+"""What a finished training leaves: the reported weights, predictions, and run.json."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from carsclf.analysis.metrics import metrics as compute_metrics
+from carsclf.data.datamodule import CarsDataModule
+from carsclf.errors import ConfigError
+from carsclf.inference.predict import pick_device, predict
+from carsclf.models.networks import normalisation
+from carsclf.models.weights import Weights
+from carsclf.records import ModelCard, RunFolder, atomic_write
+from carsclf.training.callbacks import EpochEnd, read_checkpoint
+from carsclf.training.modules import FreezeModule, TransferModule
+
+
+def load_reported(
+    module: TransferModule, files: RunFolder, epoch_end: EpochEnd, reported: str
+) -> dict[str, float]:
+    """Puts the reported epoch's weights into the module; returns its row of metrics."""
+    if reported == "last":
+        return epoch_end.rows[-1]
+    if reported != "best":
+        raise ConfigError(f"reported={reported}: expected best or last")
+    state = read_checkpoint(files.best)["state_dict"]
+    module.load_state_dict(state, strict=not isinstance(module, FreezeModule))
+    return epoch_end.best
+
+
+def export(
+    config: DictConfig,
+    module: TransferModule,
+    data: CarsDataModule,
+    network: torch.nn.Module,
+    weights: Weights,
+    files: RunFolder,
+    write: bool,
+) -> dict[str, float]:
+    """Writes the model and its validation predictions; returns their metrics."""
+    from safetensors.torch import save_file
+
+    mean, std = normalisation(network)
+    args: dict[str, Any] = OmegaConf.to_container(config.model.args)  # type: ignore[assignment]
+    card = ModelCard(config.model.name, data.class_names, data.eval_transform.to_dict(), mean, std, weights.origin, args)  # fmt: skip
+    device = pick_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
+    module = module.eval().to(device)
+
+    def forward(batch: Any) -> torch.Tensor:
+        return module({name: tensor.to(device) for name, tensor in batch.items()})
+
+    predictions = predict(forward, data.eval_loader("val"), data.splits["val"], data.class_names)
+    if write:
+        state = {name: tensor.cpu().contiguous() for name, tensor in module.whole().items()}
+        with atomic_write(files.weights) as temporary:
+            save_file(state, temporary)
+        card.write(files.card)
+        predictions.write(files.predictions("val"))
+    values = compute_metrics(predictions.targets, predictions.probabilities)
+    return {f"val/{name}": value for name, value in values.items()}
+
+
+def describe(
+    config: DictConfig,
+    data: CarsDataModule,
+    weights: Weights,
+    boundary: str | None,
+    trainer: pl.Trainer,
+    unreadable: list[str],
+) -> dict[str, Any]:
+    """What run.json says of a run besides its results."""
+    packages = ("torch", "torchvision", "pytorch-lightning", "timm", "hydra-core", "carsclf")
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "model": config.model.name,
+        "weights": weights.origin,
+        "mode": config.mode.name,
+        "boundary": boundary,
+        "source": f"{config.data.name} ({config.data.root})",
+        "protocol": config.data.protocol,
+        "split_sizes": {name: len(part) for name, part in data.splits.items()},
+        "classes": len(data.class_names),
+        "seed": config.seed,
+        "device": f"{trainer.world_size} x {device.type} {name}".strip(),
+        "precision": str(trainer.precision),
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "git_commit": git_commit(),
+        "unreadable": unreadable,
+    }
+
+
+def git_commit() -> str | None:
+    """The checkout's commit, with `+` when files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        run = lambda *args: subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=True).stdout.strip()  # noqa: E731, E501  # fmt: skip
+        return run("rev-parse", "HEAD") + ("+" if run("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

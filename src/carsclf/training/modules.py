@@ -1,0 +1,172 @@
+"""The modes as LightningModules: a frozen prefix, possibly empty, and a trained rest."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from carsclf.data.datamodule import Item
+from carsclf.errors import CarsclfError
+from carsclf.models.boundary import Prefix, join
+from carsclf.models.networks import split_parameters
+from carsclf.models.pixels import Normalise
+from carsclf.training.schedules import Schedule
+
+CHECK_EVERY = 25  # steps between looks at the loss: each look waits for the accelerator
+
+
+class TransferModule(pl.LightningModule):
+    """Trains `rest` on batches of pictures or of features; subclasses say how pictures enter it.
+
+    optimizer(backbone, head) and schedule(optimizer, epochs, steps) are partials; `horizon` is the
+    schedule's length in epochs, `steps` the optimizer steps per epoch.
+    """
+
+    def __init__(
+        self,
+        rest: nn.Module,
+        *,
+        head: str,
+        num_classes: int,
+        normalise: Normalise,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., Schedule],
+        horizon: int,
+        steps: int,
+        seed: int,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.rest, self.head, self.normalise = rest, head, normalise
+        self.make_optimizer, self.make_schedule = optimizer, schedule
+        self.horizon, self.steps, self.seed = horizon, steps, seed
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.train_loss, self.train_top1 = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")  # fmt: skip
+        self.val_loss, self.val_metrics = MeanMetric(), validation_metrics(num_classes)
+        self.epoch_metrics: dict[str, float] = {}
+        self._resumed_schedule: dict[str, Any] | None = None
+
+    def enter(self, pictures: torch.Tensor) -> torch.Tensor:
+        """What `rest` sees of normalised pictures."""
+        return pictures
+
+    def forward(self, batch: Item) -> torch.Tensor:
+        """Logits (n, classes) for a batch with `pictures` (uint8) or `features`."""
+        if "features" in batch:
+            return self.rest(batch["features"])
+        return self.rest(self.enter(self.normalise(batch["pictures"])))
+
+    def training_step(self, batch: Item, batch_idx: int) -> torch.Tensor:
+        logits = self(batch)
+        loss = self.loss(logits, batch["targets"])
+        if batch_idx % CHECK_EVERY == 0:
+            self._check(float(loss.detach()))
+        self.train_loss.update(loss.detach(), weight=len(logits))
+        self.train_top1.update(logits.detach(), batch["targets"])
+        return loss
+
+    def validation_step(self, batch: Item, batch_idx: int) -> None:
+        logits = self(batch)
+        loss = nn.functional.cross_entropy(logits, batch["targets"])
+        self.val_loss.update(loss, weight=len(logits))
+        self.val_metrics.update(logits, batch["targets"])
+
+    def on_train_epoch_start(self) -> None:
+        # dropout must not depend on what was drawn before a kill: each epoch has its own seed
+        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) % 2**63)
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.schedule.after_step()
+
+    def on_validation_epoch_end(self) -> None:
+        self._collect({"val/loss": self.val_loss.compute(), **self.val_metrics.compute()})
+        self.val_loss.reset()
+        self.val_metrics.reset()
+
+    def on_train_epoch_end(self) -> None:
+        self._collect({"train/loss": self.train_loss.compute(), "train/top1": self.train_top1.compute()})  # fmt: skip
+        self.train_loss.reset()
+        self.train_top1.reset()
+        self._check(self.epoch_metrics["train/loss"])
+        rates = {f"lr/{g['name']}": float(g["lr"]) for g in self.optimizers().param_groups}  # type: ignore[union-attr]
+        self._collect(rates)
+        self.schedule.after_epoch(self.epoch_metrics)
+
+    def _collect(self, values: dict[str, Any]) -> None:
+        # plain floats: a tensor or numpy scalar in a plateau's state would not load again
+        plain = {name: float(value) for name, value in values.items()}
+        self.epoch_metrics |= plain
+        if not self.trainer.sanity_checking:
+            self.log_dict(plain, rank_zero_only=True, batch_size=1)
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise CarsclfError(
+                f"the training loss became {loss} in epoch {self.current_epoch + 1}: lower "
+                f"optimizer.lr (and optimizer.head_lr_factor); finished epochs are kept in "
+                f"{self.trainer.default_root_dir}"
+            )
+
+    def configure_optimizers(self) -> Optimizer:
+        optimizer = self.make_optimizer(*split_parameters(self.rest, self.head))
+        self.schedule: Schedule = self.make_schedule(optimizer, self.horizon, self.steps)
+        return optimizer
+
+    def whole(self) -> dict[str, torch.Tensor]:
+        """The classifier's state dict under timm's names, the frozen part included."""
+        return self.rest.state_dict()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["schedule"] = self.schedule.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed_schedule = checkpoint.get("schedule")
+
+    def on_train_start(self) -> None:
+        if self._resumed_schedule is not None:  # only now does the schedule exist
+            self.schedule.load_state_dict(self._resumed_schedule)
+
+
+class FineTuneModule(TransferModule):
+    """All parameters train: the prefix is empty."""
+
+
+class FreezeModule(TransferModule):
+    """A frozen prefix in front of the rest; it is not in checkpoints, as it never changes."""
+
+    def __init__(self, rest: nn.Module, prefix: Prefix, **settings: Any) -> None:
+        super().__init__(rest, **settings)
+        self.prefix = prefix
+
+    def enter(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.prefix(pictures)
+
+    def whole(self) -> dict[str, torch.Tensor]:
+        return join(self.prefix, self.rest)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("prefix.")}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        prefix = {f"prefix.{name}": tensor for name, tensor in self.prefix.state_dict().items()}
+        checkpoint["state_dict"] |= prefix
+
+
+def validation_metrics(num_classes: int) -> MetricCollection:
+    """top1, top5 (of fewer classes: all of them) and macro F1, each in [0, 1]."""
+    return MetricCollection(
+        {
+            "val/top1": MulticlassAccuracy(num_classes, average="micro"),
+            "val/top5": MulticlassAccuracy(num_classes, top_k=min(5, num_classes), average="micro"),
+            "val/macro_f1": MulticlassF1Score(num_classes, average="macro"),
+        }
+    )

@@ -1,0 +1,106 @@
+"""Learning-rate schedules, stepped by the module itself.
+
+Lightning drops one ReduceLROnPlateau step at every resume, and counts batches rather than optimizer
+steps; so none of them is handed to it.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, StepLR
+
+from carsclf.errors import ConfigError
+
+
+@dataclass
+class Schedule:
+    """A torch scheduler and when it moves: after every step, or after every epoch."""
+
+    scheduler: Any  # None for a constant rate
+    per_step: bool = False
+    monitor: str | None = None  # the metric a plateau is seen in
+
+    def after_step(self) -> None:
+        if self.scheduler is not None and self.per_step:
+            self.scheduler.step()
+
+    def after_epoch(self, metrics: dict[str, float]) -> None:
+        if self.scheduler is None or self.per_step:
+            return
+        if self.monitor is None:
+            self.scheduler.step()
+        elif self.monitor in metrics:
+            self.scheduler.step(metrics[self.monitor])
+        else:
+            raise ConfigError(f"schedule.monitor={self.monitor}: expected one of {sorted(metrics)}")
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {} if self.scheduler is None else self.scheduler.state_dict()
+        return {k: v for k, v in state.items() if k != "lr_lambdas"}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.scheduler is not None:
+            self.scheduler.__dict__.update(state)
+
+
+def constant(optimizer: Optimizer, epochs: int, steps: int) -> Schedule:
+    """The learning rate stays as it is."""
+    return Schedule(None)
+
+
+def step(optimizer: Optimizer, epochs: int, steps: int, *, factor: float, every: int) -> Schedule:
+    """Multiplies by `factor` after every `every` epochs."""
+    return Schedule(StepLR(optimizer, step_size=every, gamma=factor))
+
+
+def plateau(
+    optimizer: Optimizer, epochs: int, steps: int, *, factor: float, patience: int, monitor: str
+) -> Schedule:
+    """Multiplies by `factor` when `monitor` has not fallen for `patience` epochs.
+
+    The study watches the training loss (`train/loss`).
+    """
+    if not 0 <= factor < 1:
+        raise ConfigError(f"schedule.factor={factor}: expected a share in [0, 1)")
+    mode = "min" if monitor.endswith("loss") else "max"
+    scheduler = ReduceLROnPlateau(optimizer, mode, factor=factor, patience=patience)
+    return Schedule(scheduler, monitor=monitor)
+
+
+def cosine(
+    optimizer: Optimizer, epochs: int, steps: int, *, warmup_epochs: float, final_factor: float
+) -> Schedule:
+    """Linear warm-up, then half a cosine down to `final_factor` of the rate, per step.
+
+    Loshchilov and Hutter 2017 (SGDR), without restarts. `steps` is per epoch.
+    """
+    total, warmup = epochs * steps, round(warmup_epochs * steps)
+
+    def factor(done: int) -> float:
+        if done < warmup:
+            return (done + 1) / warmup
+        progress = min(1.0, (done - warmup) / max(1, total - warmup))
+        return final_factor + (1 - final_factor) * (1 + math.cos(math.pi * progress)) / 2
+
+    return Schedule(LambdaLR(optimizer, factor), per_step=True)
+
+
+def one_cycle(
+    optimizer: Optimizer, epochs: int, steps: int, *, warmup_share: float, momentum: bool
+) -> Schedule:
+    """Up to the optimizer's rate, then down to nearly nothing, per step (Smith and Topin 2018).
+
+    `momentum` lets momentum (or beta1) move against the rate, as in the paper.
+    """
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    cycles = momentum and ("betas" in optimizer.defaults or optimizer.defaults["momentum"] > 0)
+    scheduler = OneCycleLR(
+        optimizer,
+        max_lr=peaks,
+        total_steps=epochs * steps + 1,  # torch steps once when it is made
+        pct_start=warmup_share,
+        cycle_momentum=cycles,
+    )
+    return Schedule(scheduler, per_step=True)

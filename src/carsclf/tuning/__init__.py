@@ -1,0 +1,1 @@
+"""Many trials of the same training: spaces, searches, and the study that runs them."""

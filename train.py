@@ -1,0 +1,18 @@
+"""One training: python train.py model=resnet18 mode=finetune"""
+
+import hydra
+from omegaconf import DictConfig
+
+from carsclf.errors import one_line_errors
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> None:
+    from carsclf.training.command import train  # after --help and --cfg, which need no torch
+
+    train(config)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
