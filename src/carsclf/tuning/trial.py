@@ -1,0 +1,55 @@
+"""One trial of a study, as searches, schedulers and workers see it."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune.experiment import Trial as RayTrial
+
+from carsclf.tuning.space import Raw
+
+SCORE, TIME, RUNG, FIDELITY = "score", "training_iteration", "rung", "fidelity"
+"""Names in what searchers and schedulers are told: the score is always maximised."""
+PENDING, RUNNING, PAUSED = RayTrial.PENDING, RayTrial.RUNNING, RayTrial.PAUSED
+FINISHED, FAILED = RayTrial.TERMINATED, RayTrial.ERROR
+
+
+@dataclass(eq=False)
+class Trial:
+    """A set of raw values and how far its training has come.
+
+    Carries the attributes Ray's schedulers read from their own trial (``trial_id``, ``status``,
+    ``is_saving``) and, like it, is keyed by identity.
+    """
+
+    number: int
+    raw: Raw
+    overrides: list[str]
+    length: int
+    """Epochs after which it ends for sure."""
+    fixed: bool
+    """Runs all of its length once started."""
+    status: str = PENDING
+    epoch: int = 0
+    """Finished epochs."""
+    best: float | None = None
+    seconds: float = 0.0
+    failures: int = 0
+    error: str | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    is_saving: bool = False
+
+    @property
+    def trial_id(self) -> str:
+        """Sorts like the number and names the run folder."""
+        return f"{self.number:04d}"
+
+    @property
+    def owed(self) -> int:
+        """Epochs it is sure to run from here when a worker has it."""
+        return self.length - self.epoch if self.fixed else 1
+
+
+def length(fidelity: float, horizon: int) -> int:
+    """Epochs of a training of that fidelity, rounded up as published (4 / 18 / 35)."""
+    return math.ceil(fidelity * horizon - 1e-9)

@@ -1,0 +1,148 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from carsclf.errors import ConfigError
+from carsclf.tuning.space import Space
+
+CONF = Path(__file__).parents[2] / "conf"
+MIXED = {
+    "optimizer": {
+        "lr": {"low": 1e-4, "high": 1.0, "log": True},
+        "nesterov": {"choices": [True, False]},
+    },
+    "data": {"batch_size": {"low": 4, "high": 8, "int": True, "power": 2}},
+    "schedule": {"choices": ["plateau", "cosine", None]},
+    "patience": {"low": 0, "high": 20, "int": True},
+}
+
+
+def read(name: str) -> Space:
+    config = OmegaConf.to_container(OmegaConf.load(CONF / "space" / f"{name}.yaml"))
+    assert isinstance(config, dict)
+    return Space.from_config({str(k): v for k, v in config.items()})
+
+
+def test_published_space_has_the_published_bounds():
+    space = {p.key: p for p in read("published")}
+    assert set(space) == {
+        "optimizer.lr",
+        "optimizer.weight_decay",
+        "optimizer.momentum",
+        "optimizer.nesterov",
+        "schedule.factor",
+        "schedule.patience",
+        "data.batch_size",
+    }
+    rate, decay = space["optimizer.lr"], space["optimizer.weight_decay"]
+    assert np.log([rate.low, rate.high]) == pytest.approx([-9.21, 0], abs=1e-5)
+    assert np.log([decay.low, decay.high]) == pytest.approx([-11.33, 0], abs=1e-5)
+    assert rate.log
+    assert decay.log
+    assert [space["data.batch_size"].value(k) for k in range(4, 9)] == [16, 32, 64, 128, 256]
+    assert (space["schedule.patience"].low, space["schedule.patience"].high) == (0, 20)
+
+
+@pytest.mark.parametrize("name", ["published", "boundary", "modern"])
+def test_every_space_reads(name):
+    assert len(read(name)) > 0
+
+
+def test_spaces_combine_and_bounds_change_on_the_command_line(tmp_path):
+    (tmp_path / "config.yaml").write_text("defaults:\n  - space: published\n")
+    for file in (CONF / "space").glob("*.yaml"):
+        (tmp_path / "space").mkdir(exist_ok=True)
+        (tmp_path / "space" / file.name).write_text(file.read_text())
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        config = compose("config", ["space=[published,boundary]", "space.optimizer.lr.high=0.1"])
+    space = Space.from_config(OmegaConf.to_container(config.space))  # type: ignore[arg-type]
+    keys = {p.key: p for p in space}
+    assert keys["optimizer.lr"].high == 0.1
+    assert "mode.boundary" in keys
+
+
+@pytest.mark.parametrize(
+    ("leaf", "words"),
+    [
+        ({"low": 1.0, "high": 1.0}, "empty range"),
+        ({"low": 2.0, "high": 1.0}, "empty range"),
+        ({"low": 0.0, "high": 1.0, "log": True}, "above zero"),
+        ({"low": 0.0}, "both low and high"),
+        ({"low": 0.0, "hihg": 1.0}, "unknown"),
+        ({"low": "a", "high": 1.0}, "must be numbers"),
+        ({"low": 0.5, "high": 3, "int": True}, "whole ends"),
+        ({"choices": []}, "non-empty"),
+        ({"choices": [1], "low": 0}, "nothing else"),
+        ({"lowest": 0.0, "highest": 1.0}, "expected low and high"),
+        ({}, "both low and high"),
+        (3, "expected low and high"),
+    ],
+)
+def test_a_bad_leaf_is_refused_in_one_line_that_names_it(leaf, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        Space.from_config({"optimizer": {"lr": leaf}})
+    assert "space.optimizer.lr" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_space_is_refused():
+    with pytest.raises(ConfigError, match="empty"):
+        Space.from_config({})
+
+
+def test_numpy_scalars_become_plain_python():
+    # Trap: TuneBOHB hands out numpy scalars, which OmegaConf refuses and which make a
+    # checkpoint unreadable with weights_only=True.
+    space = Space.from_config(MIXED)
+    raw = {
+        "optimizer.lr": np.float64(0.1),
+        "optimizer.nesterov": np.int64(1),
+        "data.batch_size": np.int64(5),
+        "schedule": np.int64(0),
+        "patience": np.int64(3),
+    }
+    values = space.values(space.plain(raw))
+    assert values == {
+        "optimizer.lr": 0.1,
+        "optimizer.nesterov": False,
+        "data.batch_size": 32,
+        "schedule": "plateau",
+        "patience": 3,
+    }
+    assert {type(v) for v in values.values()} == {float, bool, int, str}
+    OmegaConf.create(values)
+
+
+@given(st.lists(st.floats(0, 1), min_size=5, max_size=5))
+def test_unit_cube_and_raw_values_are_inverse_and_overrides_parse(units):
+    space = Space.from_config(MIXED)
+    raw = space.from_unit(np.array([units]))[0]
+    again = space.from_unit(space.to_unit([raw]))[0]
+    assert again == pytest.approx(raw)
+    values = space.values(raw)
+    assert 1e-4 <= values["optimizer.lr"] <= 1.0 * (1 + 1e-12)  # type: ignore[operator]
+    assert values["data.batch_size"] in {16, 32, 64, 128, 256}
+    parsed = OverridesParser.create().parse_overrides(space.overrides(raw))
+    assert {o.key_or_group: o.value() for o in parsed} == pytest.approx(values)
+
+
+def test_extremes_use_both_ends_and_every_choice():
+    trials = list(Space.from_config(MIXED).extremes())
+    assert {t["schedule"] for t in trials} == {0, 1, 2}
+    assert {t["optimizer.lr"] for t in trials} == {1e-4, 1.0}
+
+
+def test_strings_that_look_like_something_else_are_quoted():
+    space = Space.from_config({"name": {"choices": ["true", "1e3", "it's", "a b", "cosine"]}})
+    parsed = [
+        OverridesParser.create().parse_override(space.overrides({"name": i})[0]).value()
+        for i in range(5)
+    ]
+    assert [str(v) for v in parsed] == ["true", "1e3", "it's", "a b", "cosine"]
+    assert all(isinstance(v, str) for v in parsed)
