@@ -141,6 +141,9 @@ class RunFolder:
     def predictions(self, split: str) -> Path:
         return self.root / "predictions" / f"{split}.parquet"
 
+    def per_class(self, split: str) -> Path:
+        return self.root / "predictions" / f"{split}_per_class.csv"
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -161,7 +164,7 @@ class Predictions:
         return self.probabilities.argmax(axis=1)
 
     def write(self, path: Path) -> None:
-        """One row per image, as parquet; the column names of `probabilities` go into its metadata."""
+        """One row per image, as parquet; its metadata names the columns of `probabilities`."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -111,8 +111,8 @@ class CarsDataModule(pl.LightningDataModule):
         super().__init__()
         if not 1 <= batch_size <= len(splits["train"]):
             raise ConfigError(
-                f"data.batch_size={batch_size}: expected 1 to {len(splits['train'])}, the number of "
-                "training pictures"
+                f"data.batch_size={batch_size}: expected 1 to {len(splits['train'])}, the "
+                "number of training pictures"
             )
         self.splits, self.class_names = splits, class_names
         self.train_transform, self.eval_transform = train_transform, eval_transform
@@ -143,7 +143,7 @@ class CarsDataModule(pl.LightningDataModule):
         return self._loader(dataset, training=False, share=(0, 1))
 
     def steps_per_epoch(self, world: int = 1) -> int:
-        """Optimizer steps of one epoch; the last, smaller batch is kept unless it is one picture."""
+        """Optimizer steps of one epoch; a last, smaller batch counts unless it is one picture."""
         size = -(-len(self.splits["train"]) // world)
         return len(_batches(size, self.batch_size, training=True))
 
@@ -171,6 +171,9 @@ class CarsDataModule(pl.LightningDataModule):
 
 class _EpochBatches(BatchSampler):
     """A BatchSampler that hands `set_epoch` on, however Lightning looks for it."""
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, drop_last: bool) -> None:
+        super().__init__(sampler, batch_size, drop_last)  # type: ignore[arg-type]
 
     def set_epoch(self, epoch: int) -> None:
         self.sampler.set_epoch(epoch)  # type: ignore[attr-defined]

@@ -63,7 +63,8 @@ def _readable(sample: Sample) -> bool:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I;16", "I;16B", "I;16L", "I"):
         # Pillow clips 16-bit greys to 255 instead of scaling them
-        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype("u1")).convert("RGB")  # fmt: skip
+        high_byte = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(high_byte).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -10,7 +10,7 @@ from carsclf.errors import ConfigError, DataError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled photo. `box` is (left, top, right, bottom) in pixels, right and bottom excluded."""
+    """One labelled photo. `box`: (left, top, right, bottom) in pixels, the last two excluded."""
 
     id: str  # POSIX path below the source's root
     path: Path

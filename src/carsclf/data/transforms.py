@@ -57,8 +57,8 @@ class Augmentation:
             raise ConfigError(f"augmentation.flip={self.flip}: expected a probability in [0, 1]")
         if self.rotation < 0 or not 0 <= self.zoom < 1:
             raise ConfigError(
-                f"augmentation.rotation={self.rotation} and augmentation.zoom={self.zoom}: expected "
-                "degrees of 0 or more, and a share in [0, 1)"
+                f"augmentation.rotation={self.rotation} and augmentation.zoom={self.zoom}: "
+                "expected degrees of 0 or more, and a share in [0, 1)"
             )
 
     @property
@@ -72,7 +72,7 @@ class Augmentation:
         if self.rotation or self.zoom:
             steps.append(
                 v2.RandomAffine(
-                    degrees=self.rotation,
+                    degrees=[-self.rotation, self.rotation],
                     scale=(1 - self.zoom, 1 + self.zoom),
                     interpolation=InterpolationMode.BILINEAR,
                     fill=list(GREY),
@@ -101,7 +101,7 @@ def squash(size: int, mode: str) -> tuple[list[Transform], EvalTransform, bool]:
 
 
 def published(size: int, mode: str) -> tuple[list[Transform], EvalTransform, bool]:
-    """The study's Resize + RandomCrop; in evaluation the centre (the study crops at random there)."""
+    """The study's Resize + RandomCrop; in evaluation the centre (the study crops anywhere)."""
     steps = [v2.Resize(size, InterpolationMode(mode)), v2.RandomCrop(size)]
     return steps, EvalTransform("center_crop", size, size, mode), True
 

@@ -12,8 +12,8 @@ def contact_sheet(
 ) -> None:
     """Writes a PNG of (height, width, 3) uint8 pictures of one size, labelled, row by row."""
     height, width = pictures[0].shape[:2]
-    font = ImageFont.load_default(size=max(9, width // 16))
-    line = round(font.size * 1.25)
+    size = max(9, width // 16)
+    font, line = ImageFont.load_default(size=size), round(size * 1.25)
     gap, text = 8, 2 * line
     rows = -(-len(pictures) // columns)
     columns = min(columns, len(pictures))

@@ -32,6 +32,23 @@ class Prefix(nn.Module):
         return super().train(False)  # frozen BatchNorm keeps its statistics
 
 
+class Head(nn.Module):
+    """The classifier alone, below the same module names as in its network."""
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        super().__init__()
+        self.path, place = name, self
+        *parents, leaf = name.split(".")
+        for parent in parents:
+            place.add_module(parent, nn.Module())
+            place = getattr(place, parent)
+        place.add_module(leaf, copy.deepcopy(network.get_submodule(name)))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(n, width) pooled features to (n, classes) logits."""
+        return self.get_submodule(self.path)(features)
+
+
 def stages(network: nn.Module) -> list[str]:
     """Module names at whose end the network can be cut, in order: timm's feature stages."""
     return [info["module"] for info in network.feature_info]  # type: ignore[union-attr]
@@ -58,13 +75,13 @@ def cut(network: nn.Module, boundary: str, image_size: int) -> tuple[Prefix, nn.
 
     Raises ConfigError where the network does not run its modules one after the other there.
     """
-    at = head_name(network) if boundary == HEAD else boundary
     front, back = copy.deepcopy(network), copy.deepcopy(network)
     if boundary == HEAD:
+        back = Head(network, head_name(network))
         front.reset_classifier(0)  # type: ignore[operator]
     else:
-        _blank(front, at.split("."), before=False, include=False)
-    _blank(back, at.split("."), before=True, include=boundary != HEAD)
+        _blank(front, boundary.split("."), before=False)
+        _blank(back, boundary.split("."), before=True)
     prefix = Prefix(front, to_head=boundary == HEAD)
     if not _equal(network, prefix, back, image_size):
         raise ConfigError(
@@ -79,8 +96,8 @@ def join(prefix: Prefix, rest: nn.Module) -> dict[str, torch.Tensor]:
     return {**prefix.network.state_dict(), **rest.state_dict()}
 
 
-def _blank(module: nn.Module, path: list[str], *, before: bool, include: bool) -> None:
-    """Replaces what lies before (or after) the module at `path` by Identity, level by level."""
+def _blank(module: nn.Module, path: list[str], *, before: bool) -> None:
+    """Replaces what lies before (with the module at `path`) or after it by Identity."""
     children = list(module.named_children())
     position = [name for name, _ in children].index(path[0])
     for i, (name, _) in enumerate(children):
@@ -90,8 +107,8 @@ def _blank(module: nn.Module, path: list[str], *, before: bool, include: bool) -
             setattr(module, name, nn.Identity())
     child = children[position][1]
     if len(path) > 1:
-        _blank(child, path[1:], before=before, include=include)
-    elif include:
+        _blank(child, path[1:], before=before)
+    elif before:
         setattr(module, path[0], nn.Identity())
 
 

@@ -52,7 +52,7 @@ def find_weights(wanted: str, network: nn.Module, name: str) -> Weights:
 
 
 def read_state(path: Path) -> StateDict:
-    """A state dict from .safetensors, .pth or .ckpt (Lightning's and DataParallel's wrappings off)."""
+    """A state dict from .safetensors, .pth or .ckpt, without wrappers' name prefixes."""
     from safetensors.torch import load_file
 
     try:

@@ -24,13 +24,15 @@ from carsclf.training.modules import FreezeModule, TransferModule
 def make_network(config: DictConfig, classes: int) -> tuple[torch.nn.Module, Weights]:
     model = config.model
     args: dict[str, Any] = OmegaConf.to_container(model.args)  # type: ignore[assignment]
-    return build_network(model.name, num_classes=classes, weights=model.weights, seed=config.seed, **args)  # fmt: skip
+    return build_network(
+        model.name, num_classes=classes, weights=model.weights, seed=config.seed, **args
+    )
 
 
 def make_module(
     config: DictConfig, network: torch.nn.Module, data: CarsDataModule
 ) -> tuple[TransferModule, str | None]:
-    """The mode's LightningModule; what is frozen runs now, once per photo, where that is the same."""
+    """The mode's LightningModule; what is frozen runs now, once per photo, where it can."""
     size, layout = config.data.image_size, config.model.channels_last
     boundary = resolve(config.mode.boundary, network)
     kind = instantiate(config.mode.module)
@@ -88,8 +90,10 @@ def fill_features(
 def make_trainer(config: DictConfig, folder: Path, epochs: int, callbacks: list[Any]) -> pl.Trainer:
     settings: dict[str, Any] = dict(OmegaConf.to_container(config.trainer, resolve=True))  # type: ignore[arg-type]
     settings["max_epochs"] = epochs
-    logger = instantiate(config.logger, save_dir=str(folder), name=folder.name) if config.get("logger") else False  # fmt: skip
-    if logger:
+    logger: Any = False
+    if config.get("logger"):
+        # the folder's name as id: a resumed run goes on in the same W&B run
+        logger = instantiate(config.logger, save_dir=str(folder), name=folder.name, id=folder.name)
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return pl.Trainer(
         **settings,

@@ -28,7 +28,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     file systems.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # fmt: skip
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
         torch.save(checkpoint, buffer)
         with atomic_write(Path(path)) as temporary, temporary.open("wb") as file:
@@ -36,7 +38,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             file.flush()
             os.fsync(file.fileno())
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:  # fmt: skip
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         return read_checkpoint(Path(path))
 
 
@@ -53,8 +57,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 class EpochProgress(Callback):
     """A bar over the whole training with the time left, and one line per finished epoch."""
 
-    def __init__(self, epochs: int, steps: int) -> None:
-        self.epochs, self.steps = epochs, steps
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.steps = epochs, 0
         self.console = Console(stderr=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -69,7 +73,12 @@ class EpochProgress(Callback):
             disable=not (self.console.is_terminal and trainer.is_global_zero),
         )
         done = trainer.current_epoch
-        self.task = self.bar.add_task("", total=self.epochs * self.steps, completed=done * self.steps, epoch=f"{done + 1}/{self.epochs}")  # fmt: skip
+        self.task = self.bar.add_task(
+            "",
+            total=self.epochs * self.steps,
+            completed=done * self.steps,
+            epoch=f"{done + 1}/{self.epochs}",
+        )
         self.began, self.first = time.perf_counter(), done
         self.bar.start()
 
@@ -114,6 +123,7 @@ class EpochEnd(Checkpoint):
         self.folder, self.progress = folder, progress
         self.monitor, self.on_epoch = monitor, on_epoch
         self.rows: list[dict[str, float]] = []
+        self.seconds_before = 0.0  # spent on these rows before a resume
         self._started = time.perf_counter()
 
     @property
@@ -128,7 +138,7 @@ class EpochEnd(Checkpoint):
         epoch = trainer.current_epoch + 1
         seconds = time.perf_counter() - self._started
         self.rows.append({"epoch": epoch, **pl_module.epoch_metrics, "seconds": seconds})
-        trainer.save_checkpoint(self.folder.last)
+        trainer.save_checkpoint(self.folder.last, weights_only=False)
         if trainer.is_global_zero:
             if self.best is self.rows[-1]:
                 _link(self.folder.last, self.folder.best)
@@ -143,6 +153,7 @@ class EpochEnd(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+        self.seconds_before = sum(row["seconds"] for row in self.rows)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,16 +1,14 @@
 """`train.py`: names the run folder, trains, and says what came out."""
 
 import secrets
-import sys
 import time
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
+from carsclf.inference.evaluate import print_metrics
 from carsclf.records import Run, RunFolder
 from carsclf.training.run import fit
 
@@ -34,7 +32,7 @@ def train(config: DictConfig) -> Run:
     files = RunFolder(folder)
     try:
         run = Run.read(files.run) if _finished(files) else fit(config, folder, resume=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         raise CarsclfError(f"interrupted; go on with: python train.py resume={folder}") from None
     summary(run, folder)
     return run
@@ -43,7 +41,7 @@ def train(config: DictConfig) -> Run:
 def training_part(config: DictConfig) -> DictConfig:
     """The configuration without what only names, resumes or searches: what config.yaml keeps."""
     plain = OmegaConf.masked_copy(
-        config, [k for k in config if k not in ("resume", "name", "runs", *SEARCH_GROUPS)]
+        config, [str(k) for k in config if k not in ("resume", "name", "runs", *SEARCH_GROUPS)]
     )
     missing = sorted(OmegaConf.missing_keys(plain))
     if missing:
@@ -76,26 +74,17 @@ def fresh_name(config: DictConfig) -> str:
 
 
 def summary(run: Run, folder: Path) -> None:
-    """A short table on stdout; random weights are marked."""
-    table = Table(title=f"{run.model}, {run.mode}, {run.source}")
-    for column in ("split (protocol)", "images", "top-1", "top-5", "macro F1", "loss"):
-        table.add_column(column)
-    val = {name.removeprefix("val/"): value for name, value in run.metrics.items()}
-    table.add_row(
-        f"val ({run.protocol})",
-        str(run.split_sizes["val"]),
-        *(f"{val[name]:.2%}" for name in ("top1", "top5", "macro_f1")),
-        f"{val['loss']:.3f}",
-    )
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    console.print(table)
-    console.print(
+    """A short table on stdout: accuracy, seconds, and where the run folder is."""
+    values = {name.removeprefix("val/"): value for name, value in run.metrics.items()}
+    print_metrics(
+        run,
+        values,
+        "val",
+        run.split_sizes["val"],
         f"{run.reported} epoch: {run.reported_epoch} of {run.epochs}; {run.seconds:.0f} s; "
-        f"weights: {run.weights}; seed {run.seed}"
+        f"weights: {run.weights}; seed {run.seed}",
+        f"run folder: {folder}",
     )
-    console.print(f"run folder: {folder}")
-    if run.weights == "random":
-        console.print("WARNING: trained from RANDOM weights, as no ImageNet weights could be had")
 
 
 def _finished(files: RunFolder) -> bool:

@@ -10,25 +10,22 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from carsclf.analysis.metrics import metrics as compute_metrics
+from carsclf.analysis.metrics import metrics
 from carsclf.data.datamodule import CarsDataModule
-from carsclf.errors import ConfigError
 from carsclf.inference.predict import pick_device, predict
 from carsclf.models.networks import normalisation
 from carsclf.models.weights import Weights
-from carsclf.records import ModelCard, RunFolder, atomic_write
+from carsclf.records import ModelCard, Predictions, RunFolder, atomic_write
 from carsclf.training.callbacks import EpochEnd, read_checkpoint
 from carsclf.training.modules import FreezeModule, TransferModule
 
 
-def load_reported(
+def reported_row(
     module: TransferModule, files: RunFolder, epoch_end: EpochEnd, reported: str
 ) -> dict[str, float]:
     """Puts the reported epoch's weights into the module; returns its row of metrics."""
     if reported == "last":
         return epoch_end.rows[-1]
-    if reported != "best":
-        raise ConfigError(f"reported={reported}: expected best or last")
     state = read_checkpoint(files.best)["state_dict"]
     module.load_state_dict(state, strict=not isinstance(module, FreezeModule))
     return epoch_end.best
@@ -42,13 +39,21 @@ def export(
     weights: Weights,
     files: RunFolder,
     write: bool,
-) -> dict[str, float]:
-    """Writes the model and its validation predictions; returns their metrics."""
+) -> Predictions:
+    """Writes the model and its validation predictions."""
     from safetensors.torch import save_file
 
     mean, std = normalisation(network)
     args: dict[str, Any] = OmegaConf.to_container(config.model.args)  # type: ignore[assignment]
-    card = ModelCard(config.model.name, data.class_names, data.eval_transform.to_dict(), mean, std, weights.origin, args)  # fmt: skip
+    card = ModelCard(
+        config.model.name,
+        data.class_names,
+        data.eval_transform.to_dict(),
+        mean,
+        std,
+        weights.origin,
+        args,
+    )
     device = pick_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
     module = module.eval().to(device)
 
@@ -62,7 +67,12 @@ def export(
             save_file(state, temporary)
         card.write(files.card)
         predictions.write(files.predictions("val"))
-    values = compute_metrics(predictions.targets, predictions.probabilities)
+    return predictions
+
+
+def val_metrics(predictions: Predictions) -> dict[str, float]:
+    """The metrics of validation predictions under the names of metrics.csv."""
+    values = metrics(predictions.targets, predictions.probabilities)
     return {f"val/{name}": value for name, value in values.items()}
 
 
@@ -72,7 +82,6 @@ def describe(
     weights: Weights,
     boundary: str | None,
     trainer: pl.Trainer,
-    unreadable: list[str],
 ) -> dict[str, Any]:
     """What run.json says of a run besides its results."""
     packages = ("torch", "torchvision", "pytorch-lightning", "timm", "hydra-core", "carsclf")
@@ -91,16 +100,18 @@ def describe(
         "device": f"{trainer.world_size} x {device.type} {name}".strip(),
         "precision": str(trainer.precision),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
-        "git_commit": git_commit(),
-        "unreadable": unreadable,
     }
 
 
 def git_commit() -> str | None:
-    """The checkout's commit, with `+` when files differ from it; None outside a checkout."""
-    here = Path(__file__).parent
+    """The checkout's commit, with `+` when tracked files differ; None outside a checkout."""
     try:
-        run = lambda *args: subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=True).stdout.strip()  # noqa: E731, E501  # fmt: skip
-        return run("rev-parse", "HEAD") + ("+" if run("status", "--porcelain", "-uno") else "")
+        return _git("rev-parse", "HEAD") + ("+" if _git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(*arguments: str) -> str:
+    here = Path(__file__).parent
+    done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -14,7 +14,7 @@ PICTURES = 24
 
 
 def look_at_data(data: CarsDataModule, folder: Path) -> None:
-    """Writes `look/training_pictures.png` (as the network sees them) and `look/class_counts.csv`."""
+    """Writes `look/training_pictures.png`, as the network sees them, and `class_counts.csv`."""
     chosen = shuffled(data.splits["train"], data.seed, "look")[:PICTURES]
     dataset = PictureDataset(chosen, data.train_transform, **data.read)
     pictures = [dataset[i, i]["pictures"].permute(1, 2, 0).numpy() for i in range(len(chosen))]

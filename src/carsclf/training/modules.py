@@ -47,7 +47,10 @@ class TransferModule(pl.LightningModule):
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.horizon, self.steps, self.seed = horizon, steps, seed
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-        self.train_loss, self.train_top1 = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")  # fmt: skip
+        self.train_loss, self.train_top1 = (
+            MeanMetric(),
+            MulticlassAccuracy(num_classes, average="micro"),
+        )
         self.val_loss, self.val_metrics = MeanMetric(), validation_metrics(num_classes)
         self.epoch_metrics: dict[str, float] = {}
         self._resumed_schedule: dict[str, Any] | None = None
@@ -90,7 +93,9 @@ class TransferModule(pl.LightningModule):
         self.val_metrics.reset()
 
     def on_train_epoch_end(self) -> None:
-        self._collect({"train/loss": self.train_loss.compute(), "train/top1": self.train_top1.compute()})  # fmt: skip
+        self._collect(
+            {"train/loss": self.train_loss.compute(), "train/top1": self.train_top1.compute()}
+        )
         self.train_loss.reset()
         self.train_top1.reset()
         self._check(self.epoch_metrics["train/loss"])

@@ -39,7 +39,7 @@ def adamw(
 ) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019); the head learns at `lr * head_lr_factor`."""
     groups = _groups(backbone, head, lr, head_lr_factor, weight_decay)
-    return torch.optim.AdamW(groups, lr=lr, betas=tuple(betas))
+    return torch.optim.AdamW(groups, lr=lr, betas=(betas[0], betas[1]))
 
 
 def _groups(

@@ -1,6 +1,8 @@
 """The straight line: one configuration in, one run folder out."""
 
+import logging
 import time
+import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -11,8 +13,9 @@ from carsclf.errors import CheckpointError, ConfigError
 from carsclf.records import Run, RunFolder, atomic_write
 from carsclf.training.build import make_module, make_network, make_trainer
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
-from carsclf.training.finish import describe, export, load_reported
+from carsclf.training.finish import describe, export, git_commit, reported_row, val_metrics
 from carsclf.training.look import look_at_data
+from carsclf.training.wandb_log import close_wandb
 
 
 def fit(
@@ -28,51 +31,61 @@ def fit(
     stop_epoch: train up to this epoch only; the schedule stays that of the horizon.
     resume: go on exactly from checkpoints/last.ckpt, or begin where there is none yet.
     on_epoch(epoch, metrics, seconds, checkpoint): called after each epoch; False stops there.
+    A run stopped before its horizon is resumable, and has no model.safetensors yet.
     """
-    files, began = RunFolder(folder), time.perf_counter()
+    files, began, commit = RunFolder(folder), time.perf_counter(), git_commit()
     horizon = int(config.trainer.max_epochs)
     if stop_epoch is not None and not 1 <= stop_epoch <= horizon:
         raise ConfigError(f"stop_epoch={stop_epoch}: expected 1 to {horizon}, the horizon")
+    if config.reported not in ("best", "last"):
+        raise ConfigError(f"reported={config.reported}: expected best or last")
     save_config(config, files)
+    quiet()
     pl.seed_everything(config.seed, verbose=False)
 
     data, unreadable = make_data(config)
     network, weights = make_network(config, len(data.class_names))
     module, boundary = make_module(config, network, data)
-    if config.look and not files.last.is_file():
+    last = files.last if resume and files.last.is_file() else None
+    if config.look and last is None:
         look_at_data(data, folder)
-    steps = data.steps_per_epoch()
-    progress = EpochProgress(horizon, steps)
+    progress = EpochProgress(horizon)
     epoch_end = EpochEnd(files, progress, on_epoch=on_epoch)
     trainer = make_trainer(config, folder, stop_epoch or horizon, [progress, epoch_end])
-    last = str(files.last) if resume and files.last.is_file() else None
-    trainer.fit(module, data, ckpt_path=last)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    module.steps = progress.steps = data.steps_per_epoch(trainer.world_size)
+    trainer.fit(module, data, ckpt_path=last, weights_only=True)
 
-    reported = load_reported(module, files, epoch_end, config.reported)
-    finished = trainer.current_epoch >= horizon
-    run = describe(config, data, weights, boundary, trainer, unreadable) | {
-        "epochs": len(epoch_end.rows),
-        "horizon": horizon,
-        "images_trained": len(epoch_end.rows) * len(data.splits["train"]),
-        "reported": config.reported,
-        "reported_epoch": int(reported["epoch"]),
-        "finished": finished,
-    }
+    row = reported_row(module, files, epoch_end, config.reported)
+    finished = len(epoch_end.rows) >= horizon
+    metrics = {name: value for name, value in row.items() if name.startswith("val/")}
+    predictions = None
     if finished:
-        metrics = export(config, module, data, network, weights, files, trainer.is_global_zero)
-    else:
-        metrics = {name: value for name, value in reported.items() if name.startswith("val/")}
-    spent = sum(row["seconds"] for row in epoch_end.rows[:-1]) if last else 0.0
-    record = Run(**run, metrics=metrics, seconds=spent + time.perf_counter() - began)
+        write = trainer.is_global_zero
+        predictions = export(config, module, data, network, weights, files, write)
+        metrics = val_metrics(predictions)
+    record = Run(
+        **describe(config, data, weights, boundary, trainer),
+        git_commit=commit,
+        unreadable=unreadable,
+        epochs=len(epoch_end.rows),
+        horizon=horizon,
+        images_trained=len(epoch_end.rows) * len(data.splits["train"]),
+        seconds=epoch_end.seconds_before + time.perf_counter() - began,
+        reported=config.reported,
+        reported_epoch=int(row["epoch"]),
+        metrics=metrics,
+        finished=finished,
+    )
     if trainer.is_global_zero:
         record.write(files.run)
+        if trainer.logger is not None:
+            close_wandb(record, predictions, data.splits["val"])
     return record
 
 
 def prepare(config: DictConfig) -> None:
     """Does once what all trials of a study share: draws or checks the data, fills the cache."""
+    quiet()
     data, _ = make_data(config)
     network, _ = make_network(config, len(data.class_names))
     make_module(config, network, data)
@@ -83,7 +96,22 @@ def save_config(config: DictConfig, files: RunFolder) -> None:
     text = OmegaConf.to_yaml(config, resolve=True)
     if files.config.is_file():
         if files.config.read_text() != text:
-            raise CheckpointError(f"{files.root} holds a run with another configuration: choose another name")  # fmt: skip
+            raise CheckpointError(
+                f"{files.root} holds a run with another configuration: choose another name"
+            )
         return
     with atomic_write(files.config) as temporary:
         temporary.write_text(text)
+
+
+def quiet() -> None:
+    """Silences Lightning's tips and hints; its warnings about real trouble stay."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for hint in (
+        ".*does not have many workers.*",
+        ".*isinstance.treespec.*",
+        ".*smaller than the logging interval.*",
+        ".*Checkpoint directory.*",
+    ):
+        warnings.filterwarnings("ignore", message=hint)

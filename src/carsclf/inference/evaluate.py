@@ -1,0 +1,91 @@
+"""`evaluate.py`: what a trained model says of one split, and how right it is."""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from carsclf.analysis.metrics import metrics, per_class, worst
+from carsclf.data.build import make_data
+from carsclf.data.images import read_picture
+from carsclf.data.samples import Sample
+from carsclf.errors import CheckpointError, ConfigError, DataError
+from carsclf.figures.contact_sheet import contact_sheet
+from carsclf.inference.predict import load_model, predict
+from carsclf.records import Predictions, Run, RunFolder, atomic_write
+
+
+def evaluate(config: DictConfig) -> dict[str, float]:
+    """Writes predictions and per-class accuracy of `split` into the run folder; prints metrics."""
+    folder = Path(config.run)
+    files = RunFolder(folder)
+    if not files.config.is_file():
+        raise CheckpointError(f"run={folder}: no config.yaml there; is it a run folder?")
+    trained = OmegaConf.load(files.config)
+    trained.data.root = config.root or trained.data.root
+    trained.data.workers = config.workers
+    model = load_model(folder, device=config.device, channels_last=trained.model.channels_last)
+    data, _ = make_data(trained)  # type: ignore[arg-type]
+    if data.class_names != model.card.class_names:
+        raise DataError(
+            f"the photos below {trained.data.root} have {len(data.class_names)} classes that are "
+            f"not the model's {len(model.card.class_names)}: is root= right?"
+        )
+    if config.split not in data.splits:
+        raise ConfigError(
+            f"split={config.split}: protocol {trained.data.protocol} has {', '.join(data.splits)}"
+        )
+    samples = data.splits[config.split]
+    data.batch_size = config.batch_size
+    predictions = predict(model, data.loader_of(samples), samples, data.class_names, title="photos")
+    values = write(predictions, files, config.split)
+    if config.worst:
+        show_worst(predictions, samples, files, config.split, config.worst)
+    run, images = Run.read(files.run), len(samples)
+    print_metrics(
+        run, values, config.split, images, f"predictions: {files.predictions(config.split)}"
+    )
+    return values
+
+
+def write(predictions: Predictions, files: RunFolder, split: str) -> dict[str, float]:
+    """Predictions as parquet, accuracy per class as CSV; returns the metrics."""
+    predictions.write(files.predictions(split))
+    table = per_class(predictions.targets, predictions.predicted, predictions.class_names)
+    with atomic_write(files.per_class(split)) as temporary:
+        table.to_csv(temporary, index=False)
+    return metrics(predictions.targets, predictions.probabilities)
+
+
+def show_worst(
+    predictions: Predictions, samples: list[Sample], files: RunFolder, split: str, most: int
+) -> None:
+    """A contact sheet of the most confident mistakes: class, predicted class, its probability."""
+    from torchvision.transforms.v2.functional import resize
+
+    chosen = worst(predictions.targets, predictions.probabilities, most)
+    if not len(chosen):
+        return
+    names, top = predictions.class_names, predictions.probabilities.max(1)
+    pictures = [resize(read_picture(samples[i]), [140, 200]) for i in chosen]
+    given, said = predictions.targets, predictions.predicted
+    labels = [f"{names[given[i]]} taken for {names[said[i]]} ({top[i]:.0%})" for i in chosen]
+    arrays = [picture.permute(1, 2, 0).numpy() for picture in pictures]
+    contact_sheet(arrays, labels, files.root / "predictions" / f"{split}_worst.png")
+
+
+def print_metrics(run: Run, values: dict[str, float], split: str, images: int, *more: str) -> None:
+    """The table and `more` lines that end a command, on stdout; random weights are marked."""
+    table = Table(title=f"{run.model}, {run.mode}, {run.source}")
+    for column in ("split (protocol)", "images", "top-1", "top-5", "macro F1", "loss"):
+        table.add_column(column)
+    shares = (f"{values[name]:.2%}" for name in ("top1", "top5", "macro_f1"))
+    table.add_row(f"{split} ({run.protocol})", str(images), *shares, f"{values['loss']:.3f}")
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console.print(table)
+    for line in more:
+        console.print(line)
+    if run.weights == "random":
+        console.print("WARNING: trained from RANDOM weights, as no ImageNet weights could be had")

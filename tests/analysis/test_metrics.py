@@ -1,0 +1,51 @@
+"""Metrics against hand-computed values, invariants, and torchmetrics."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carsclf.analysis.metrics import confusion, macro_f1, metrics, per_class, top_k, worst
+from carsclf.errors import DataError
+from carsclf.training.modules import validation_metrics
+
+TARGETS = np.array([0, 0, 1, 2])
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.5, 0.3], [0.5, 0.1, 0.4]])
+
+
+def test_by_hand() -> None:
+    values = metrics(TARGETS, PROBABILITIES)
+    assert values["top1"] == 0.5
+    assert values["top5"] == 1.0
+    assert top_k(TARGETS, PROBABILITIES, 2) == 0.75
+    # class 0: TP 1 FP 1 FN 1; class 1: TP 1 FP 1 FN 0; class 2: TP 0
+    assert values["macro_f1"] == pytest.approx((2 / 4 + 2 / 3 + 0) / 3)
+    assert values["loss"] == pytest.approx(-np.log([0.7, 0.1, 0.5, 0.4]).mean())
+    assert confusion(TARGETS, PROBABILITIES.argmax(1), 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]  # fmt: skip
+    assert worst(TARGETS, PROBABILITIES, 5).tolist() == [1, 3]
+    table = per_class(TARGETS, PROBABILITIES.argmax(1), ["a", "b", "c"])
+    assert table["accuracy"].tolist() == [0.5, 1.0, 0.0]
+
+
+@given(st.integers(0, 1000), st.integers(2, 9), st.integers(1, 40))
+@settings(max_examples=25, deadline=None)
+def test_agrees_with_what_is_logged_during_training(seed: int, k: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.ones(k), n).astype(np.float32)
+    targets = rng.integers(0, k, n)
+    logged = validation_metrics(k)
+    logged.update(torch.from_numpy(probabilities), torch.from_numpy(targets))
+    values = metrics(targets, probabilities)
+    for name, tensor in logged.compute().items():
+        assert values[name.removeprefix("val/")] == pytest.approx(float(tensor), abs=1e-5)
+    assert 0 <= values["macro_f1"] <= 1
+    assert values["top1"] <= values["top5"]
+
+
+def test_lengths_and_missing_labels_are_refused() -> None:
+    with pytest.raises(DataError, match="3 targets but 4 rows"):
+        metrics(TARGETS[:3], PROBABILITIES)
+    with pytest.raises(DataError, match="without a label"):
+        metrics(np.array([0, -1, 1, 2]), PROBABILITIES)
+    assert macro_f1(np.array([0]), np.array([0]), 3) == 1.0

@@ -1,0 +1,85 @@
+"""Order and augmentation depend on (seed, epoch, photo) alone; evaluation is deterministic."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from carsclf.data.datamodule import CarsDataModule, EpochSampler
+from carsclf.data.folder import folder
+from carsclf.data.splits import split
+from carsclf.data.transforms import Augmentation, EvalTransform, build_transforms
+from carsclf.errors import ConfigError
+
+LIGHT = Augmentation(flip=0.5, rotation=5, zoom=0.1)
+
+
+def module_of(
+    root: Path, *, workers: int = 0, batch_size: int = 7, seed: int = 3
+) -> CarsDataModule:
+    source = folder(root)
+    splits = split(source, "fractions", seed=0)
+    transforms = build_transforms("random_resized_crop", 32, "bilinear", LIGHT)
+    return CarsDataModule(splits, source.class_names, *transforms, batch_size=batch_size, seed=seed, workers=workers)  # fmt: skip
+
+
+def epoch(module: CarsDataModule, number: int) -> list[torch.Tensor]:
+    loader = module.train_dataloader()
+    loader.batch_sampler.set_epoch(number)  # type: ignore[union-attr]
+    return [batch["pictures"] for batch in loader]
+
+
+def equal(one: list[torch.Tensor], two: list[torch.Tensor]) -> bool:
+    return len(one) == len(two) and all(map(torch.equal, one, two))
+
+
+def test_worker_count_changes_nothing_and_epochs_differ(pictures: Path) -> None:
+    alone, many = module_of(pictures), module_of(pictures, workers=2)
+    assert equal(epoch(alone, 1), epoch(many, 1))
+    assert not equal(epoch(alone, 1), epoch(alone, 2))
+    assert not equal(epoch(alone, 1), epoch(module_of(pictures, seed=4), 1))
+
+
+def test_reading_pictures_leaves_the_global_generator_alone(pictures: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    module_of(pictures).dataset("train", training=True)[0, 1]
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_ranks_share_out_every_picture_once() -> None:
+    shares = [list(EpochSampler(11, seed=0, shuffle=True, rank=r, world=3)) for r in range(3)]
+    assert sorted(i for share in shares for i, _ in share) == list(range(11))
+    assert [len(EpochSampler(11, seed=0, shuffle=True, rank=r, world=3)) for r in range(3)] == [4, 4, 3]  # fmt: skip
+
+
+def test_a_last_batch_of_one_is_dropped_in_training_only(pictures: Path) -> None:
+    module = module_of(pictures, batch_size=47)  # 48 training pictures
+    assert module.steps_per_epoch() == len(epoch(module, 0)) == 1
+    assert module_of(pictures, batch_size=46).steps_per_epoch() == 2
+    assert sum(len(b["targets"]) for b in module.eval_loader("val")) == 12
+
+
+def test_batch_size_is_checked(pictures: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.batch_size=49: expected 1 to 48"):
+        module_of(pictures, batch_size=49)
+
+
+@pytest.mark.parametrize("name", ["squash", "published", "random_resized_crop"])
+def test_evaluation_transform_is_deterministic_and_travels(name: str) -> None:
+    picture = torch.randint(0, 255, (3, 50, 80), dtype=torch.uint8)
+    train, evaluation = build_transforms(name, 32, "bicubic", Augmentation())
+    again = EvalTransform(**evaluation.to_dict())
+    assert torch.equal(evaluation(picture), again(picture))
+    assert train(picture).shape == evaluation(picture).shape == (3, 32, 32)
+    assert train.random is (name != "squash")
+    assert evaluation(picture).dtype == torch.uint8
+
+
+def test_transform_mistakes() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'squash'"):
+        build_transforms("sqash", 32, "bilinear", Augmentation())
+    with pytest.raises(ConfigError, match="expected bilinear or bicubic"):
+        build_transforms("squash", 32, "nearest", Augmentation())
+    with pytest.raises(ConfigError, match="expected a probability"):
+        Augmentation(flip=2)

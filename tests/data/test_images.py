@@ -1,0 +1,78 @@
+"""Odd pictures simply work; broken ones are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from carsclf.data.images import check_crop, read_picture, unreadable
+from carsclf.data.samples import Sample
+from carsclf.errors import ConfigError, DataError
+
+RED = np.zeros((20, 30, 3), np.uint8)
+RED[..., 0] = 200
+
+
+def sample(path: Path, box: tuple[int, int, int, int] | None = None) -> Sample:
+    return Sample(path.name, path, 0, None, box)
+
+
+def saved(path: Path, image: Image.Image, **options: object) -> torch.Tensor:
+    image.save(path, **options)
+    return read_picture(sample(path))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA"])
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    name = "a.jpg" if mode == "CMYK" else "a.png"
+    picture = saved(tmp_path / name, Image.fromarray(RED).convert(mode))
+    assert (picture.shape, picture.dtype) == ((3, 20, 30), torch.uint8)
+
+
+def test_transparent_pixels_become_white(tmp_path: Path) -> None:
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert (saved(tmp_path / "a.png", clear) == 255).all()
+
+
+def test_16_bit_greys_are_scaled_not_clipped(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.full((4, 4), 128 * 256, np.uint16))
+    assert (saved(tmp_path / "a.png", grey) == 128).all()
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    assert saved(tmp_path / "a.jpg", Image.fromarray(RED), exif=exif).shape == (3, 30, 20)
+
+
+def test_crop_with_margin_stays_inside(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(RED).save(path)
+    boxed = sample(path, (10, 5, 20, 15))
+    assert read_picture(boxed, crop="box").shape == (3, 10, 10)
+    assert read_picture(boxed, crop="box", margin=0.2).shape == (3, 14, 14)
+    assert read_picture(boxed, crop="box", margin=5).shape == (3, 20, 30)
+    with pytest.raises(DataError, match="lies outside"):
+        read_picture(sample(path, (40, 5, 50, 15)), crop="box")
+
+
+def test_broken_pictures_are_found(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    for name in ("good.jpg", "cut.jpg"):
+        Image.fromarray(noise).save(tmp_path / name)
+    whole = (tmp_path / "cut.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("hello")
+    samples = [sample(tmp_path / name) for name in ("good.jpg", "cut.jpg", "text.jpg")]
+    assert unreadable(samples, workers=2) == ["cut.jpg", "text.jpg"]
+    with pytest.raises(DataError, match=r"cut\.jpg cannot be read.*skip_unreadable=true"):
+        read_picture(samples[1])
+
+
+def test_crop_needs_boxes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="have no boxes"):
+        check_crop([sample(tmp_path / "a.png")], "box", 0)
+    with pytest.raises(ConfigError, match="expected none or box"):
+        check_crop([], "boxes", 0)
