@@ -34,12 +34,14 @@ def make_table(rows: int = 300, horizon: int = HORIZON, seed: int = 0) -> Table:
     )
 
 
-def make_searches(budget: float = 6, trials: int = 1000, seed: int = 0) -> dict[str, Search]:
+def make_searches(
+    budget: float = 6, trials: int = 1000, seed: int = 0, rungs: int = 4
+) -> dict[str, Search]:
     shared = {"budget": budget, "trials": trials, "seed": seed}
     return {
         "random": Random(**shared),
         "asha": Asha(**shared, grace=0.06, reduction=3),
-        "bohb": Bohb(**shared, rungs=4, reduction=3),
+        "bohb": Bohb(**shared, rungs=rungs, reduction=3),
         "multitask": Multitask(**shared, fidelities=(0.1, 0.5, 1.0)),
     }
 

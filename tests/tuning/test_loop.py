@@ -1,7 +1,7 @@
 from tables import HORIZON, make_searches
 
 from carsclf.tuning.loop import CONTINUE, STOP, Loop
-from carsclf.tuning.trial import FAILED, SCORE
+from carsclf.tuning.trial import FAILED, SCORE, Trial
 
 
 def make_loop(table, name="asha", **options):
@@ -15,6 +15,13 @@ def make_loop(table, name="asha", **options):
     return loop, records
 
 
+def take(loop) -> Trial:
+    """The next trial, of which there must be one."""
+    trial = loop.ask()
+    assert trial is not None
+    return trial
+
+
 def train(loop, trial, score=0.5, epochs=HORIZON):
     for _ in range(epochs):
         if loop.tell(trial, trial.epoch + 1, {SCORE: score}, 1.0) != CONTINUE:
@@ -23,7 +30,7 @@ def train(loop, trial, score=0.5, epochs=HORIZON):
 
 def test_a_failed_trial_is_retried_once_from_where_it_was(table):
     loop, _ = make_loop(table)
-    trial = loop.ask()
+    trial = take(loop)
     assert loop.tell(trial, 1, {SCORE: 0.3}, 1.0) == CONTINUE
     loop.fail(trial, "out of memory")
     assert loop.ask() is trial
@@ -36,7 +43,7 @@ def test_a_failed_trial_is_retried_once_from_where_it_was(table):
 
 def test_a_lost_machine_does_not_use_up_the_retry(table):
     loop, _ = make_loop(table)
-    trial = loop.ask()
+    trial = take(loop)
     for _ in range(3):
         loop.fail(trial, "node died", lost=True)
         assert loop.ask() is trial
@@ -59,7 +66,7 @@ def test_a_failure_in_a_bracket_does_not_hold_it_up(table):
 
 def test_the_best_is_the_best_of_any_epoch(table):
     loop, _ = make_loop(table, "random")
-    trial = loop.ask()
+    trial = take(loop)
     loop.tell(trial, 1, {SCORE: 0.9}, 1.0)
     loop.tell(trial, 2, {SCORE: 0.1}, 1.0)
     assert loop.best is trial
@@ -68,7 +75,7 @@ def test_the_best_is_the_best_of_any_epoch(table):
 
 def test_a_running_epoch_counts_as_spent_and_the_last_one_fits(table):
     loop, _ = make_loop(table, "asha", budget=1)
-    trial = loop.ask()
+    trial = take(loop)
     assert loop.spent == 1 / HORIZON
     train(loop, trial)
     assert trial.epoch == HORIZON
@@ -78,7 +85,7 @@ def test_a_running_epoch_counts_as_spent_and_the_last_one_fits(table):
 
 def test_a_study_cut_by_its_budget_stops_its_trials(table):
     loop, records = make_loop(table, "asha", budget=1)
-    one, two = loop.ask(), loop.ask()
+    one, two = take(loop), take(loop)
     decisions = []
     while loop.running:
         decisions += [
@@ -93,6 +100,6 @@ def test_a_study_cut_by_its_budget_stops_its_trials(table):
 
 def test_everything_is_recorded_in_order(table):
     loop, records = make_loop(table, "random", budget=1)
-    train(loop, loop.ask())
+    train(loop, take(loop))
     kinds = [kind for kind, _ in records]
     assert kinds == ["suggest", "start"] + ["result", "decision"] * HORIZON

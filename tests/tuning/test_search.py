@@ -12,6 +12,8 @@ from carsclf.tuning.replay import replay
 from carsclf.tuning.search import Asha, Bohb, Multitask, Random
 from carsclf.tuning.trial import FIDELITY, SCORE
 
+SPACE = make_table(rows=10).space
+
 
 class Log(list):
     """Keeps what a loop records."""
@@ -173,10 +175,10 @@ def test_asha_only_stops():
         (lambda: Multitask(budget=1, trials=1, fidelities=(0.5, 0.1, 1.0)), "increasing"),
         (lambda: Multitask(budget=1, trials=1, fidelities=(0.1, 0.5)), "increasing"),
         (
-            lambda: Multitask(budget=1, trials=1, fidelities=(0.1, 0.2, 1.0)).build(None, 3),
+            lambda: Multitask(budget=1, trials=1, fidelities=(0.1, 0.2, 1.0)).build(SPACE, 3),
             "do not",
-        ),  # type: ignore[arg-type]
-        (lambda: Bohb(budget=1, trials=1, rungs=4, reduction=3).build(None, 5), "do not"),  # type: ignore[arg-type]
+        ),
+        (lambda: Bohb(budget=1, trials=1, rungs=4, reduction=3).build(SPACE, 5), "do not"),
         (lambda: Asha(budget=1, trials=1, grace=0.1, reduction=1), "reduction"),
         (lambda: Asha(budget=1, trials=1, grace=0, reduction=3), "grace"),
         (lambda: Bohb(budget=1, trials=1, rungs=1, reduction=3), "rungs"),
