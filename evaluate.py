@@ -10,7 +10,8 @@ from carsclf.errors import one_line_errors
 def main(config: DictConfig) -> None:
     from carsclf.inference.evaluate import evaluate  # after --help and --cfg, which need no torch
 
-    evaluate(config)
+    with one_line_errors():
+        evaluate(config)
 
 
 if __name__ == "__main__":

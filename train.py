@@ -10,7 +10,8 @@ from carsclf.errors import one_line_errors
 def main(config: DictConfig) -> None:
     from carsclf.training.command import train  # after --help and --cfg, which need no torch
 
-    train(config)
+    with one_line_errors():
+        train(config)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_freeze_turns_augmentation_off_unless_asked(config_of: Callable[..., Dic
 def test_help_names_groups_and_settings(capfd: pytest.CaptureFixture[str], command) -> None:
     assert command("train.py", "--help") == 0
     said = capfd.readouterr().out
-    assert "model: inception_v4" in said
+    assert "inception_v4, mobilenetv2_100" in said
     assert "val_fraction: 0.2" in said
 
 

@@ -32,26 +32,36 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"choose from {', '.join(known[:20])}" + (", ..." if len(known) > 20 else "")
 
 
+_open: list[bool] = []  # one entry per `one_line_errors` block we are in: did something fail?
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Ends the program with status 1 and one line for a user's mistake.
+    """Tells a user's mistake in one line; the outermost block then ends with status 1.
 
-    Hydra prints several lines and swallows the cause, so it is told to raise; whoever sets
-    HYDRA_FULL_ERROR=1 still gets the whole stack trace.
+    Around `main()`, because Hydra prints several lines for a mistake in an option; and inside it
+    around the work, because Hydra prints a line of its own for whatever escapes a job, and because
+    a failed job of a sweep must not stop the others. HYDRA_FULL_ERROR=1 shows the stack trace.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    full = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    full = os.environ.get("HYDRA_FULL_ERROR", "0")
+    if not _open:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra exits by itself
+        os.environ["CARSCLF_FULL_ERROR"] = full
+    _open.append(False)
     try:
         yield
     except (CarsclfError, HydraException, OmegaConfBaseException) as error:
-        if full:
+        if os.environ["CARSCLF_FULL_ERROR"] == "1":
             raise
-        cause = _cause(error)
-        print(f"error: {' '.join(str(cause).split())}", file=sys.stderr)
-        raise SystemExit(1) from None
+        print(f"error: {' '.join(str(_cause(error)).split())}", file=sys.stderr)
+        _open[0] = True
+    finally:
+        failed = _open.pop()  # the outermost entry collects what its inner blocks met
+    if failed and not _open:
+        raise SystemExit(1)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -1,6 +1,7 @@
 """Odd pictures simply work; broken ones are named."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def sample(path: Path, box: tuple[int, int, int, int] | None = None) -> Sample:
     return Sample(path.name, path, 0, None, box)
 
 
-def saved(path: Path, image: Image.Image, **options: object) -> torch.Tensor:
+def saved(path: Path, image: Image.Image, **options: Any) -> torch.Tensor:
     image.save(path, **options)
     return read_picture(sample(path))
 

@@ -154,6 +154,11 @@ class CarsDataModule(pl.LightningDataModule):
         sampler = EpochSampler(
             len(dataset), seed=self.seed, shuffle=training, rank=rank, world=world
         )
+        if training and self.trainer:
+            # after a resume, workers begin to load before Lightning calls set_epoch, and
+            # current_epoch still counts the epoch at whose end the checkpoint was written
+            progress: Any = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(progress.processed)
         drop = _batches(len(sampler), self.batch_size, training=training).drop_last
         cached = isinstance(dataset, FeatureDataset)
         return DataLoader(

@@ -1,5 +1,6 @@
 """`train.py`: names the run folder, trains, and says what came out."""
 
+import os
 import secrets
 import time
 from pathlib import Path
@@ -12,6 +13,16 @@ from carsclf.inference.evaluate import print_metrics
 from carsclf.records import Run, RunFolder
 from carsclf.training.run import fit
 
+NUMBERS = (
+    "seed",
+    "trainer.max_epochs",
+    *(f"data.{key}" for key in ("batch_size", "image_size", "fraction", "val_fraction")),
+    *(f"data.{key}" for key in ("test_fraction", "min_images_per_class", "margin")),
+    *(f"optimizer.{key}" for key in ("lr", "head_lr_factor", "momentum", "weight_decay")),
+    *(f"schedule.{key}" for key in ("factor", "patience", "every", "warmup_epochs")),
+    *(f"augmentation.{key}" for key in ("flip", "rotation", "zoom")),
+    "mode.label_smoothing",
+)
 SEARCH_GROUPS = (
     "objective",
     "space",
@@ -25,10 +36,7 @@ def train(config: DictConfig) -> Run:
     if config.resume:
         folder, config = resumed(Path(config.resume))
     else:
-        folder = Path(config.runs) / (config.name or fresh_name(config))
-        if folder.exists():
-            raise ConfigError(f"{folder} exists: choose another name=, or resume={folder}")
-        config = training_part(config)
+        config, folder = training_part(config), new_folder(config)
     files = RunFolder(folder)
     try:
         run = Run.read(files.run) if _finished(files) else fit(config, folder, resume=True)
@@ -36,6 +44,17 @@ def train(config: DictConfig) -> Run:
         raise CarsclfError(f"interrupted; go on with: python train.py resume={folder}") from None
     summary(run, folder)
     return run
+
+
+def new_folder(config: DictConfig) -> Path:
+    """The run folder's path; the further processes of one DDP run find the first one's."""
+    if int(os.environ.get("LOCAL_RANK", 0)) and "CARSCLF_RUN_FOLDER" in os.environ:
+        return Path(os.environ["CARSCLF_RUN_FOLDER"])
+    folder = Path(config.runs) / (config.name or fresh_name(config))
+    if folder.exists():
+        raise ConfigError(f"{folder} exists: choose another name=, or resume={folder}")
+    os.environ["CARSCLF_RUN_FOLDER"] = str(folder)
+    return folder
 
 
 def training_part(config: DictConfig) -> DictConfig:
@@ -46,6 +65,10 @@ def training_part(config: DictConfig) -> DictConfig:
     missing = sorted(OmegaConf.missing_keys(plain))
     if missing:
         raise ConfigError(f"{missing[0]} has no value: give it as {missing[0]}=...")
+    for key in NUMBERS:
+        value = OmegaConf.select(plain, key)
+        if value is not None and not isinstance(value, int | float):
+            raise ConfigError(f"{key}={value}: expected a number")
     return plain
 
 

@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassF1Score
 
 from carsclf.data.datamodule import Item
 from carsclf.errors import CarsclfError
@@ -47,11 +47,9 @@ class TransferModule(pl.LightningModule):
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.horizon, self.steps, self.seed = horizon, steps, seed
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-        self.train_loss, self.train_top1 = (
-            MeanMetric(),
-            MulticlassAccuracy(num_classes, average="micro"),
-        )
-        self.val_loss, self.val_metrics = MeanMetric(), validation_metrics(num_classes)
+        self.train_loss, self.train_top1 = MeanMetric(), MeanMetric()
+        self.val_metrics = nn.ModuleDict({name: MeanMetric() for name in ("loss", "top1", "top5")})
+        self.val_f1 = MulticlassF1Score(num_classes, average="macro")
         self.epoch_metrics: dict[str, float] = {}
         self._resumed_schedule: dict[str, Any] | None = None
 
@@ -71,14 +69,21 @@ class TransferModule(pl.LightningModule):
         if batch_idx % CHECK_EVERY == 0:
             self._check(float(loss.detach()))
         self.train_loss.update(loss.detach(), weight=len(logits))
-        self.train_top1.update(logits.detach(), batch["targets"])
+        self.train_top1.update((logits.argmax(1) == batch["targets"]).float())
         return loss
 
     def validation_step(self, batch: Item, batch_idx: int) -> None:
-        logits = self(batch)
-        loss = nn.functional.cross_entropy(logits, batch["targets"])
-        self.val_loss.update(loss, weight=len(logits))
-        self.val_metrics.update(logits, batch["targets"])
+        logits, targets = self(batch).float(), batch["targets"]
+        ranked = logits.topk(min(5, logits.shape[1])).indices == targets[:, None]
+        values = {
+            "loss": nn.functional.cross_entropy(logits, targets),
+            "top1": ranked[:, 0].float().mean(),
+            "top5": ranked.any(1).float().mean(),
+        }
+        for name, value in values.items():
+            metric: Any = self.val_metrics[name]
+            metric.update(value, weight=len(logits))
+        self.val_f1.update(logits, targets)
 
     def on_train_epoch_start(self) -> None:
         # dropout must not depend on what was drawn before a kill: each epoch has its own seed
@@ -88,9 +93,10 @@ class TransferModule(pl.LightningModule):
         self.schedule.after_step()
 
     def on_validation_epoch_end(self) -> None:
-        self._collect({"val/loss": self.val_loss.compute(), **self.val_metrics.compute()})
-        self.val_loss.reset()
-        self.val_metrics.reset()
+        metrics: dict[str, Any] = {**self.val_metrics, "macro_f1": self.val_f1}
+        self._collect({f"val/{name}": metric.compute() for name, metric in metrics.items()})
+        for metric in metrics.values():
+            metric.reset()
 
     def on_train_epoch_end(self) -> None:
         self._collect(
@@ -164,14 +170,3 @@ class FreezeModule(TransferModule):
         super().on_load_checkpoint(checkpoint)
         prefix = {f"prefix.{name}": tensor for name, tensor in self.prefix.state_dict().items()}
         checkpoint["state_dict"] |= prefix
-
-
-def validation_metrics(num_classes: int) -> MetricCollection:
-    """top1, top5 (of fewer classes: all of them) and macro F1, each in [0, 1]."""
-    return MetricCollection(
-        {
-            "val/top1": MulticlassAccuracy(num_classes, average="micro"),
-            "val/top5": MulticlassAccuracy(num_classes, top_k=min(5, num_classes), average="micro"),
-            "val/macro_f1": MulticlassF1Score(num_classes, average="macro"),
-        }
-    )

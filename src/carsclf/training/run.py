@@ -35,6 +35,8 @@ def fit(
     """
     files, began, commit = RunFolder(folder), time.perf_counter(), git_commit()
     horizon = int(config.trainer.max_epochs)
+    if horizon < 1:
+        raise ConfigError(f"trainer.max_epochs={horizon}: expected at least 1")
     if stop_epoch is not None and not 1 <= stop_epoch <= horizon:
         raise ConfigError(f"stop_epoch={stop_epoch}: expected 1 to {horizon}, the horizon")
     if config.reported not in ("best", "last"):

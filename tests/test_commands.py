@@ -1,0 +1,181 @@
+"""The README's commands, and what a user's mistakes end in: one line, status 1, nothing lost."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from carsclf.records import Predictions, Run, RunFolder
+from tests.conftest import ROOT
+
+Command = Callable[..., int]
+
+
+def error_of(capfd: pytest.CaptureFixture[str]) -> str:
+    """The last line of stderr, which must be the only one that speaks of an error."""
+    lines = [line for line in capfd.readouterr().err.splitlines() if "error" in line.lower()]
+    assert len(lines) == 1, lines
+    assert "Traceback" not in lines[0]
+    return lines[0]
+
+
+def test_train_evaluate_resume(command: Command, tiny: list[str], tmp_path: Path, capfd) -> None:
+    assert command("train.py", *tiny, "data.test_fraction=0.2", "name=one", "look=true") == 0
+    said = capfd.readouterr().out
+    assert "val (fractions)" in said
+    assert "runs/train/one" in said
+    folder = tmp_path / "runs/train/one"
+    files = RunFolder(folder)
+    present = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert present == {
+        "config.yaml",
+        "run.json",
+        "metrics.csv",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        "model.safetensors",
+        "model.json",
+        "predictions/val.parquet",
+        "look/training_pictures.png",
+        "look/class_counts.csv",
+    }
+    assert command("evaluate.py", f"run={folder}", "split=test") == 0
+    assert "test (fractions)" in capfd.readouterr().out
+    assert len(Predictions.read(files.predictions("test")).ids) == 12
+    assert len(pd.read_csv(files.per_class("test"))) == 3
+    before = files.weights.read_bytes()
+    assert command("train.py", f"resume={folder}") == 0
+    assert files.weights.read_bytes() == before
+
+
+def test_an_unfinished_run_goes_on(command: Command, tiny: list[str], tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    arguments = [*tiny, "name=killed", "trainer.max_epochs=60"]
+    child = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith("epoch   2/"):
+            child.send_signal(signal.SIGINT)
+            break
+    assert "go on with: python train.py resume=runs/train/killed" in child.stderr.read()
+    assert child.wait() == 1
+    config = tmp_path / "runs/train/killed/config.yaml"
+    config.write_text(config.read_text().replace("max_epochs: 60", "max_epochs: 60"))
+    done = len(pd.read_csv(RunFolder(config.parent).metrics))
+    assert command("train.py", f"resume={config.parent}") == 0
+    assert Run.read(RunFolder(config.parent).run).epochs == 60 > done >= 2
+
+
+MISTAKES = {
+    "misspelt option": (["optimizer.lrr=1"], "Key 'lrr' is not in struct"),
+    "unknown group option": (["model=resnet19"], "Could not find 'model/resnet19'"),
+    "unknown model": (["model.name=resnet19"], "did you mean 'resnet1"),
+    "missing root": (["data=folder"], "data.root has no value: give it as data.root=..."),
+    "no such folder": (["data=folder", "data.root=/nowhere"], "data.root=/nowhere is no folder"),
+    "bad number": (["trainer.max_epochs=few"], "trainer.max_epochs=few: expected a number"),
+    "resume nothing": (["resume=/nowhere"], "no config.yaml there"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_end_in_one_line(mistake: str, command: Command, capfd) -> None:
+    arguments, expected = MISTAKES[mistake]
+    fast = ["model.weights=none", "data.source.images=48"] if "data=folder" not in arguments else []
+    assert command("train.py", *fast, *arguments) == 1
+    assert expected in error_of(capfd)
+
+
+def test_mistakes_about_a_folder_of_pictures(
+    command: Command, tiny: list[str], pictures: Path, tmp_path: Path, capfd
+) -> None:
+    cases = {
+        "data.batch_size=999": "expected 1 to 48",
+        "data.protocol=official": "data.protocol=fractions works",
+        "data.crop=box": "have no boxes",
+        "optimizer.lr=1e30": "the training loss became",
+        "data.min_images_per_class=99": "the largest has 20",
+        "mode.boundary=2": "use mode=partial",
+        "model.weights=here.pth": "expected auto, imagenet, none",
+    }
+    for argument, expected in cases.items():
+        assert command("train.py", *tiny, argument) == 1
+        assert expected in error_of(capfd)
+    assert command("train.py", *tiny, "name=twice") == 0
+    assert command("train.py", *tiny, "name=twice") == 1
+    assert "resume=runs/train/twice" in error_of(capfd)
+    assert command("train.py", "resume=runs/train/twice", "seed=3") == 1
+    assert "remove seed=3" in error_of(capfd)
+    assert command("evaluate.py", "run=runs/train/twice", "split=test") == 1
+    assert "has train, val" in error_of(capfd)
+
+
+def test_unreadable_photos_are_named_or_left_out(
+    command: Command, tiny: list[str], pictures: Path, tmp_path: Path, capfd
+) -> None:
+    (pictures / "class 0" / "00.png").write_bytes(b"\x89PNG, cut off")
+    Image.new("CMYK", (20, 20)).save(pictures / "class 1" / "odd.jpg")
+    assert command("train.py", *tiny, "name=a") == 1
+    assert "1 of 61 photos" in (said := error_of(capfd))
+    assert "class 0/00.png" in said
+    assert command("train.py", *tiny, "name=b", "data.skip_unreadable=true") == 0
+    assert "1 unreadable photos left out: class 0/00.png" in capfd.readouterr().err
+    assert Run.read(RunFolder(tmp_path / "runs/train/b").run).unreadable == ["class 0/00.png"]
+
+
+def test_a_full_disk_keeps_what_was_written(
+    command: Command, tiny: list[str], tmp_path: Path, capfd
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))  # less than one checkpoint
+    try:
+        assert command("train.py", *tiny, "name=full") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "could not write runs/train/full/checkpoints/last.ckpt" in error_of(capfd)
+    folder = tmp_path / "runs/train/full"
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == []
+    assert command("train.py", f"resume={folder}") == 0
+
+
+def test_moved_photos_and_another_root(
+    command: Command, tiny: list[str], pictures: Path, tmp_path: Path, capfd
+) -> None:
+    assert command("train.py", *tiny, "name=moved") == 0
+    pictures.rename(tmp_path / "elsewhere")
+    assert command("evaluate.py", "run=runs/train/moved") == 1
+    assert "is no folder" in error_of(capfd)
+    assert command("evaluate.py", "run=runs/train/moved", f"root={tmp_path / 'elsewhere'}") == 0
+    shutil.rmtree(tmp_path / "elsewhere" / "class 2")
+    assert command("evaluate.py", "run=runs/train/moved", f"root={tmp_path / 'elsewhere'}") == 1
+    assert "2 classes that are not the model's 3" in error_of(capfd)
+
+
+def test_two_processes_train_one_model(tiny: list[str], tmp_path: Path) -> None:
+    """DDP on the CPU: every picture once per epoch, one run folder."""
+    arguments = [*tiny, "name=ddp", "trainer.devices=2", "trainer.strategy=ddp"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    run = Run.read(RunFolder(tmp_path / "runs/train/ddp").run)
+    assert run.device.startswith("2 x cpu")
+    assert run.epochs == 2
+    assert run.finished

@@ -1,0 +1,150 @@
+"""Each mode: loss falls, only the intended parameters move, frozen BatchNorm stays bit-equal."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig
+from safetensors.torch import load_file
+
+from carsclf.data.build import make_data
+from carsclf.inference.predict import load_model, predict
+from carsclf.models.networks import build_network
+from carsclf.records import ModelCard, Predictions, Run, RunFolder
+from carsclf.training.build import make_module, make_network
+from carsclf.training.run import fit
+
+Make = Callable[..., DictConfig]
+MODES = {
+    "finetune": ["mode=finetune"],
+    "freeze": ["mode=freeze", "optimizer.lr=0.02"],
+    "partial": ["mode=partial", "mode.boundary=2"],
+}
+
+
+def initial(config: DictConfig) -> dict[str, torch.Tensor]:
+    network, _ = build_network(config.model.name, num_classes=3, weights="none", seed=config.seed)
+    return network.state_dict()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_loss_falls_and_only_the_rest_moves(
+    mode: str, tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    config = config_of(*tiny, *MODES[mode], "trainer.max_epochs=4", "look=true")
+    run = fit(config, tmp_path / "run")
+    files = RunFolder(tmp_path / "run")
+    rows = pd.read_csv(files.metrics)
+    assert rows["train/loss"].iloc[-1] < rows["train/loss"].iloc[0]
+    assert rows["epoch"].tolist() == [1, 2, 3, 4]
+    before, after = initial(config), load_file(files.weights)
+    assert before.keys() == after.keys()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    frozen = {
+        "finetune": (),
+        "freeze": ("conv1", "bn1", "layer"),
+        "partial": ("conv1", "bn1", "layer1"),
+    }[mode]
+    assert not {name for name in moved if name.startswith(frozen)} if frozen else True
+    assert {"fc.weight", "fc.bias"} <= moved
+    if mode != "freeze":
+        assert any(name.startswith("layer4") and "running_mean" in name for name in moved)
+    assert run.finished
+    assert run.metrics["val/top1"] == pytest.approx(rows["val/top1"].max())
+    assert (files.root / "look" / "training_pictures.png").is_file()
+    assert len(pd.read_csv(files.root / "look" / "class_counts.csv")) == 3
+
+
+@pytest.mark.parametrize("mode", ["freeze", "partial"])
+def test_cached_and_uncached_training_give_the_same_model(
+    mode: str, tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    states = []
+    for cache in ("true", "false"):
+        folder = tmp_path / cache
+        fit(config_of(*tiny, *MODES[mode], f"mode.cache={cache}"), folder)
+        states.append(load_file(RunFolder(folder).weights))
+    for name, tensor in states[0].items():
+        assert torch.allclose(tensor, states[1][name], rtol=1e-3, atol=1e-5), name
+
+
+def test_the_run_folder_holds_a_model_that_says_the_same(
+    tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    config = config_of(*tiny, "mode=freeze")
+    run = fit(config, tmp_path / "run")
+    files = RunFolder(tmp_path / "run")
+    assert Run.read(files.run) == run
+    assert ModelCard.read(files.card).class_names == ["class 0", "class 1", "class 2"]
+    data, _ = make_data(config)
+    samples = data.splits["val"]
+    again = predict(load_model(files.root), data.loader_of(samples), samples, data.class_names)
+    kept = Predictions.read(files.predictions("val"))
+    assert kept.ids == again.ids
+    assert torch.allclose(
+        torch.tensor(kept.probabilities), torch.tensor(again.probabilities), atol=1e-5
+    )
+
+
+def test_same_command_same_numbers_whatever_the_workers(
+    tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    def state(name: str, *more: str) -> dict[str, torch.Tensor]:
+        fit(config_of(*tiny, "augmentation=light", *more), tmp_path / name)
+        return load_file(RunFolder(tmp_path / name).weights)
+
+    first = state("a")
+    for other in (state("b"), state("c", "data.workers=2")):
+        assert all(torch.equal(tensor, other[name]) for name, tensor in first.items())
+
+
+def test_head_and_backbone_learn_at_their_own_rates(tiny: list[str], config_of: Make) -> None:
+    config = config_of(*tiny, "optimizer=sgd", "schedule=constant", "optimizer.head_lr_factor=10")
+    data, _ = make_data(config)
+    network, _ = make_network(config, 3)
+    module, _ = make_module(config, network, data)
+    groups = {g["name"]: g["lr"] for g in module.configure_optimizers().param_groups}
+    assert groups == {"backbone": 0.01, "head": pytest.approx(0.1)}
+
+
+def test_last_epoch_is_reported_where_asked(
+    tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    run = fit(config_of(*tiny, "reported=last"), tmp_path / "run")
+    rows = pd.read_csv(RunFolder(tmp_path / "run").metrics)
+    assert run.reported_epoch == 2
+    assert run.metrics["val/top1"] == pytest.approx(rows["val/top1"].iloc[-1])
+
+
+def test_features_are_found_again_and_a_changed_photo_is_noticed(
+    tiny: list[str], config_of: Make, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from carsclf.training import build
+    from tests.conftest import draw
+
+    counted: list[int] = []
+    real = build.run_prefix
+
+    def counting(prefix, normalise, loader, device):
+        counted.append(len(loader.dataset))
+        return real(prefix, normalise, loader, device)
+
+    monkeypatch.setattr(build, "run_prefix", counting)
+
+    def make(*more: str) -> None:
+        config = config_of(*tiny, "mode=freeze", "seed=11", *more)
+        data, _ = make_data(config)
+        make_module(config, make_network(config, 3)[0], data)
+
+    make()
+    make()
+    make("data.fraction=0.5")
+    assert counted == [60]
+    draw(pictures / "class 0" / "00.png", 2, 99)
+    make()
+    assert counted == [60, 1]
+    make("data.image_size=40")
+    make("mode.boundary=1", "mode.module.path=carsclf.training.modules.FreezeModule")
+    assert counted == [60, 1, 60, 60]

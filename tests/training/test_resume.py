@@ -1,0 +1,127 @@
+"""A run that was killed and resumed ends with the weights of one that was left alone."""
+
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig
+from safetensors.torch import load_file
+
+from carsclf.records import RunFolder
+from carsclf.training.modules import FineTuneModule
+from carsclf.training.run import fit
+
+Make = Callable[..., DictConfig]
+SCHEDULES = {
+    "plateau": ["schedule=plateau", "schedule.patience=0", "schedule.factor=0.5", "optimizer=sgd"],
+    "one_cycle": ["schedule=one_cycle"],
+    "cosine": ["schedule=cosine", "schedule.warmup_epochs=2"],
+    "step": ["schedule=step", "schedule.every=1", "optimizer=sgd"],
+    "constant": ["schedule=constant"],
+}
+
+
+def same(one: Path, two: Path) -> None:
+    a, b = (load_file(RunFolder(folder).weights) for folder in (one, two))
+    assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+    first, second = (pd.read_csv(RunFolder(f).metrics) for f in (one, two))
+    drop = {"columns": "seconds"}
+    pd.testing.assert_frame_equal(first.drop(**drop), second.drop(**drop))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_stopping_and_going_on_is_exact(
+    schedule: str, tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    config = config_of(*tiny, *SCHEDULES[schedule], "augmentation=light", "trainer.max_epochs=4")
+    fit(config, tmp_path / "whole")
+    seen: list[int] = []
+    fit(config, tmp_path / "parts", stop_epoch=1)
+    part = fit(
+        config, tmp_path / "parts", stop_epoch=3, resume=True, on_epoch=lambda e, *_: seen.append(e)
+    )
+    assert (part.finished, part.epochs, seen) == (False, 3, [2, 3])
+    assert fit(config, tmp_path / "parts", resume=True).finished
+    same(tmp_path / "whole", tmp_path / "parts")
+
+
+def in_a_child(work: Callable[[], object]) -> int:
+    """Runs `work` in a forked child; returns the signal that ended it (0: none)."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    return os.waitpid(child, 0)[1] & 0x7F
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "one_cycle"])
+@pytest.mark.parametrize("inside", [True, False], ids=["inside an epoch", "between epochs"])
+def test_sigkill_and_resume(
+    schedule: str,
+    inside: bool,
+    tiny: list[str],
+    config_of: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = config_of(
+        *tiny, *SCHEDULES[schedule], "augmentation=light", "data.workers=2", "trainer.max_epochs=4"
+    )
+    fit(config, tmp_path / "whole")
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def train_and_die() -> None:
+        step = FineTuneModule.training_step
+
+        def deadly(self: FineTuneModule, batch: dict[str, torch.Tensor], i: int) -> torch.Tensor:
+            if self.current_epoch == 2 and i == 3:
+                die()
+            return step(self, batch, i)
+
+        if inside:
+            monkeypatch.setattr(FineTuneModule, "training_step", deadly)
+        fit(
+            config,
+            tmp_path / "killed",
+            on_epoch=lambda e, *_: die() if e == 2 and not inside else None,
+        )
+
+    assert in_a_child(train_and_die) == signal.SIGKILL
+    assert not RunFolder(tmp_path / "killed").run.is_file()
+    assert fit(config, tmp_path / "killed", resume=True).finished
+    same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_frozen_runs_resume_with_small_checkpoints(
+    tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    config = config_of(*tiny, "mode=freeze", "trainer.max_epochs=3")
+    fit(config, tmp_path / "whole")
+    fit(config, tmp_path / "parts", stop_epoch=1)
+    last = RunFolder(tmp_path / "parts").last
+    state = torch.load(last, weights_only=True)["state_dict"]
+    assert set(state) == {"rest.fc.weight", "rest.fc.bias"}
+    fit(config, tmp_path / "parts", resume=True)
+    same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_on_epoch_may_stop(tiny: list[str], config_of: Make, tmp_path: Path) -> None:
+    told: list[tuple[int, float, bool]] = []
+
+    def listen(epoch: int, metrics: dict[str, float], seconds: float, checkpoint: Path) -> bool:
+        told.append((epoch, metrics["val/top1"], checkpoint.is_file()))
+        return epoch < 2
+
+    run = fit(config_of(*tiny, "trainer.max_epochs=5"), tmp_path / "run", on_epoch=listen)
+    assert (run.epochs, run.finished) == (2, False)
+    assert [(epoch, there) for epoch, _, there in told] == [(1, True), (2, True)]
