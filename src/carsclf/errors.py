@@ -56,7 +56,7 @@ def one_line_errors() -> Iterator[None]:
     except (CarsclfError, HydraException, OmegaConfBaseException) as error:
         if os.environ["CARSCLF_FULL_ERROR"] == "1":
             raise
-        print(f"error: {' '.join(str(_cause(error)).split())}", file=sys.stderr)
+        print(f"error: {_message(error)}", file=sys.stderr)
         _open[0] = True
     finally:
         failed = _open.pop()  # the outermost entry collects what its inner blocks met
@@ -64,11 +64,16 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(1)
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The first of our own errors in the chain (Hydra wraps what `instantiate` meets)."""
-    seen: BaseException | None = error
+def _message(error: BaseException) -> str:
+    """One line: our own error where there is one in the chain, and near names for a misspelt key."""
+    chain, seen = [], error
     while seen is not None:
-        if isinstance(seen, CarsclfError):
-            return seen
+        chain.append(seen)
         seen = seen.__cause__ or seen.__context__
-    return error
+    own = [link for link in chain if isinstance(link, CarsclfError)]
+    text = " ".join(str(own[0] if own else error).split())
+    for link in chain:
+        key, parent = getattr(link, "key", None), getattr(link, "parent_node", None)
+        if key is not None and hasattr(parent, "keys") and not own:
+            return f"{text} (or {nearest(str(key), map(str, parent.keys()))})"
+    return text

@@ -30,17 +30,19 @@ def log_results(experiment: Any, run: Run, predictions: Predictions, samples: li
 
     names, said = predictions.class_names, predictions.predicted
     table = wandb.Table(["picture", "class", "predicted", "probability", "id"])
+    pictures = []
     for i in worst(predictions.targets, predictions.probabilities, MISTAKES):
         picture = read_picture(samples[i]).permute(1, 2, 0).numpy()
-        table.add_data(
-            wandb.Image(picture),
-            names[predictions.targets[i]],
-            names[said[i]],
-            float(predictions.probabilities[i].max()),
-            predictions.ids[i],
+        given, taken = names[predictions.targets[i]], names[said[i]]
+        probability = float(predictions.probabilities[i].max())
+        table.add_data(wandb.Image(picture), given, taken, probability, predictions.ids[i])
+        pictures.append(
+            wandb.Image(picture, caption=f"{given} taken for {taken} ({probability:.0%})")
         )
     matrix = wandb.plot.confusion_matrix(
         y_true=predictions.targets.tolist(), preds=np.asarray(said).tolist(), class_names=names
     )
     experiment.log({"confusion_matrix": matrix, "worst_mistakes": table})
+    if pictures:  # as a panel too: a table's pictures are only shown once it is synced
+        experiment.log({"worst_pictures": pictures})
     experiment.summary.update({"reported_epoch": run.reported_epoch, **run.metrics})
