@@ -12,7 +12,9 @@ install: .venv/installed
 	@touch $@
 
 demo: install
-	$(BIN)/python train.py experiment=demo
+	@run=demo-$$(date +%Y%m%d-%H%M%S) && \
+	$(BIN)/python train.py experiment=demo name=$$run && \
+	$(BIN)/python evaluate.py run=runs/train/$$run split=test
 
 test: install
 	$(BIN)/python -m pytest

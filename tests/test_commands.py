@@ -58,7 +58,7 @@ def test_train_evaluate_resume(command: Command, tiny: list[str], tmp_path: Path
 
 def test_an_unfinished_run_goes_on(command: Command, tiny: list[str], tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    arguments = [*tiny, "name=killed", "trainer.max_epochs=60"]
+    arguments = [*tiny, "name=killed", "trainer.max_epochs=20"]
     child = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *arguments],
         cwd=tmp_path,
@@ -74,10 +74,9 @@ def test_an_unfinished_run_goes_on(command: Command, tiny: list[str], tmp_path: 
     assert "go on with: python train.py resume=runs/train/killed" in child.stderr.read()
     assert child.wait() == 1
     config = tmp_path / "runs/train/killed/config.yaml"
-    config.write_text(config.read_text().replace("max_epochs: 60", "max_epochs: 60"))
     done = len(pd.read_csv(RunFolder(config.parent).metrics))
     assert command("train.py", f"resume={config.parent}") == 0
-    assert Run.read(RunFolder(config.parent).run).epochs == 60 > done >= 2
+    assert Run.read(RunFolder(config.parent).run).epochs == 20 > done >= 2
 
 
 MISTAKES = {

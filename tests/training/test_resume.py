@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from carsclf.errors import CheckpointError
+from carsclf.models.networks import create
 from carsclf.records import RunFolder
 from carsclf.training.modules import FineTuneModule
 from carsclf.training.run import fit
@@ -113,6 +115,18 @@ def test_frozen_runs_resume_with_small_checkpoints(
     assert set(state) == {"rest.fc.weight", "rest.fc.bias"}
     fit(config, tmp_path / "parts", resume=True)
     same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_other_frozen_weights_are_refused_on_resume(
+    tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    first, second = (create("test_resnet", num_classes=3).state_dict() for _ in range(2))
+    save_file(first, tmp_path / "weights.safetensors")
+    config = config_of(*tiny, "mode=freeze", f"model.weights={tmp_path}/weights.safetensors")
+    fit(config, tmp_path / "run", stop_epoch=1)
+    save_file(second, tmp_path / "weights.safetensors")
+    with pytest.raises(CheckpointError, match="not those this run began with"):
+        fit(config, tmp_path / "run", resume=True)
 
 
 def test_on_epoch_may_stop(tiny: list[str], config_of: Make, tmp_path: Path) -> None:

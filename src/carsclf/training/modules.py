@@ -12,10 +12,11 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassF1Score
 
 from carsclf.data.datamodule import Item
-from carsclf.errors import CarsclfError
+from carsclf.errors import CarsclfError, CheckpointError
 from carsclf.models.boundary import Prefix, join
 from carsclf.models.networks import split_parameters
 from carsclf.models.pixels import Normalise
+from carsclf.training.feature_cache import content_key
 from carsclf.training.schedules import Schedule
 
 CHECK_EVERY = 25  # steps between looks at the loss: each look waits for the accelerator
@@ -153,7 +154,7 @@ class FreezeModule(TransferModule):
 
     def __init__(self, rest: nn.Module, prefix: Prefix, **settings: Any) -> None:
         super().__init__(rest, **settings)
-        self.prefix = prefix
+        self.prefix, self.prefix_key = prefix, content_key(prefix)
 
     def enter(self, pictures: torch.Tensor) -> torch.Tensor:
         return self.prefix(pictures)
@@ -165,8 +166,14 @@ class FreezeModule(TransferModule):
         super().on_save_checkpoint(checkpoint)
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("prefix.")}
+        checkpoint["prefix_key"] = self.prefix_key
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
+        if checkpoint["prefix_key"] != self.prefix_key:
+            raise CheckpointError(
+                "the frozen part's weights are not those this run began with: put the same "
+                "weights back in place (model.weights in its config.yaml), or start a new run"
+            )
         prefix = {f"prefix.{name}": tensor for name, tensor in self.prefix.state_dict().items()}
         checkpoint["state_dict"] |= prefix
