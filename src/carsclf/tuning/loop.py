@@ -107,6 +107,28 @@ class Loop:
         self.scheduler.on_trial_error(self._controller, trial)
         self.searcher.on_trial_complete(trial.trial_id, error=True)
 
+    def reject(self, trial: Trial, error: str) -> None:
+        """The training itself is at fault (it diverged, say): no retry, a bad score instead."""
+        self._record("reject", trial=trial.number, error=error)
+        self.running.discard(trial)
+        trial.failures += 1
+        trial.status, trial.error = FAILED, error
+        result = self._worst(trial)
+        self.scheduler.on_trial_error(self._controller, trial)
+        self.searcher.on_trial_complete(trial.trial_id, result=result, error=result is None)
+
+    def _worst(self, trial: Trial) -> dict[str, Any] | None:
+        """The worst result of any trial, as if this one had it; None: there is none yet."""
+        scores = [t.result[SCORE] for t in self.trials if SCORE in t.result]
+        if not scores:
+            return None
+        result: dict[str, Any] = {**self.search.clock(trial.epoch + 1, self.horizon)}
+        result[SCORE] = min(scores)
+        bracket, _ = getattr(self.scheduler, "_trial_info", {}).get(trial, (None, None))
+        if bracket is not None:  # TuneBOHB learns per rung: the one this trial failed to reach
+            result["hyperband_info"] = {"budget": bracket._cumul_r}
+        return result
+
     def _suggest(self) -> None:
         least = self.search.least(self.horizon)
         if len(self.trials) >= self.search.trials or self._left() < least:

@@ -1,0 +1,81 @@
+"""After `tune.py -m`: the studies side by side."""
+
+import csv
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+from rich.console import Console
+from rich.table import Table
+
+from carsclf.errors import CarsclfError
+from carsclf.tuning.records import StudyFolder, StudySummary
+
+COLUMNS = ("study", "search", "metric", "best", "trial", "trials", "spent", "seconds", "failed")
+
+
+class Comparison(Callback):
+    """A Hydra callback: drops the default sweep when another is asked for, and compares."""
+
+    def __init__(self) -> None:
+        self._studies: list[tuple[str, Path | None]] = []
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """`experiment` is swept by default; beside another sweep that would multiply studies."""
+        given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        if any(o.is_sweep_override() or o.key_or_group == "experiment" for o in given):
+            with read_write(config), open_dict(config):
+                config.hydra.sweeper.params = {}
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Keeps a study's folder; None where it failed."""
+        # pyright: JobReturn.return_value raises what a failed job raised
+        value = job_return._return_value
+        label = " ".join(o for o in (job_return.overrides or []))
+        folder = Path(value) if isinstance(value, str) else None
+        self._studies.append((label, folder))
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Prints the table and writes it below `runs`."""
+        rows = [_row(label, folder) for label, folder in self._studies]
+        name = f"comparison-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}.csv"
+        path = Path(config.runs) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, [*COLUMNS, "folder"])
+            writer.writeheader()
+            writer.writerows(rows)
+        table = Table(title="studies", title_justify="left")
+        for column in COLUMNS:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(str(row[column]) for column in COLUMNS))
+        Console().print(table)
+        print(f"comparison: {path}")
+
+
+def _row(label: str, folder: Path | None) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys([*COLUMNS, "folder"], "")
+    row["study"] = label
+    try:
+        if folder is None:
+            raise CarsclfError("failed")
+        summary = StudySummary.read(StudyFolder(folder).summary)
+    except CarsclfError:
+        return row | {"best": "failed"}
+    return row | {
+        "search": summary.search,
+        "metric": summary.metric,
+        "best": "failed" if summary.best is None else f"{summary.best:.4f}",
+        "trial": summary.best_trial,
+        "trials": summary.trials,
+        "spent": f"{summary.spent:.2f}",
+        "seconds": f"{summary.seconds:.0f}",
+        "failed": len(summary.failures),
+        "folder": str(folder),
+    }

@@ -1,0 +1,92 @@
+"""From a study's command line to the configuration of each of its trials."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from carsclf.errors import ConfigError
+from carsclf.training.command import SEARCH_GROUPS, training_part
+from carsclf.tuning.space import Raw, Space
+
+SEARCH_KEYS = (*SEARCH_GROUPS, "resources", "runs", "name", "resume", "look", "hydra")
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A study as composed: its configuration, and the training it searches as overrides."""
+
+    config: DictConfig
+    training: list[str]
+    """What `train.py` needs to run the study's training: group choices first, then values."""
+
+    @classmethod
+    def of(cls, overrides: list[str]) -> "Composition":
+        """Composes tune.yaml with a study's overrides."""
+        config = compose("tune", overrides, return_hydra_config=True)
+        choices = {
+            group: choice
+            for group, choice in config.hydra.runtime.choices.items()
+            if choice is not None and group not in SEARCH_KEYS and "/" not in group
+        }
+        values = [
+            o.input_line
+            for o in OverridesParser.create().parse_overrides(overrides)
+            if o.key_or_group not in choices and o.key_or_group.split(".")[0] not in SEARCH_KEYS
+        ]
+        with open_dict(config):
+            del config["hydra"]
+        return cls(config, [f"{group}={choice}" for group, choice in choices.items()] + values)
+
+    def trial(self, overrides: list[str], epochs: int, group: str) -> dict[str, Any]:
+        """A trial's training configuration with that horizon, as plain values.
+
+        Reported is the last epoch: the search reads every epoch anyway, and a paused trial then
+        needs one checkpoint only.
+        """
+        extra = ["look=false", "reported=last", f"trainer.max_epochs={epochs}"]
+        if "group" in (self.config.get("logger") or {}):
+            extra.append(f"logger.group={group}")
+        return self._compose([*overrides, *extra])
+
+    def check(self, space: Space) -> None:
+        """Raises ConfigError when the training does not take what the space offers."""
+        if "trainer.max_epochs" in {p.key for p in space}:
+            raise ConfigError("space.trainer.max_epochs: the search decides on epochs by itself")
+        for raw in space.extremes():
+            self._compose(space.overrides(raw))
+
+    def winner(self, space: Space, raw: Raw) -> list[str]:
+        """The overrides with which `train.py` repeats a trial at full length."""
+        return [*self.training, *space.overrides(raw)]
+
+    def _compose(self, overrides: Iterable[str]) -> dict[str, Any]:
+        try:
+            config = training_part(compose("train", [*self.training, *overrides]))
+        except (HydraException, OmegaConfBaseException) as error:
+            said = " ".join(str(error).split())
+            raise ConfigError(f"the space does not fit the training: {said}") from None
+        with open_dict(config):
+            config.pop("resources", None)
+        plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
+        return plain
+
+
+def changed(before: Any, now: Any, path: str = "") -> str | None:
+    """The first key of an earlier configuration that is gone or has another value."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key, value in before.items():
+            here = f"{path}.{key}" if path else str(key)
+            if key not in now:
+                return here
+            if (found := changed(value, now[key], here)) is not None:
+                return found
+        if path == "space" or path.startswith("space."):
+            return next((f"{path}.{key}" for key in now if key not in before), None)
+        return None
+    return None if before == now else path

@@ -1,0 +1,167 @@
+"""The workers of a real study: Ray actors, one per slot, kept from trial to trial."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
+
+from carsclf.errors import CarsclfError, ConfigError
+from carsclf.tuning.resources import Resources
+from carsclf.tuning.trial import Trial
+from carsclf.tuning.worker import Epoch, Failure, Job, Worker
+
+GROW_EVERY = 20.0
+"""Seconds between two looks for machines that joined or left."""
+PASSED_ON = ("CARSCLF_CACHE", "HF_HUB_OFFLINE", "HF_HOME", "TORCH_HOME", "WANDB_MODE")
+
+
+@dataclass(frozen=True)
+class Happened:
+    """Something came back: an epoch, a failure, or (neither) a halted trial's worker."""
+
+    trial: Trial
+    epoch: Epoch | None = None
+    failure: Failure | None = None
+    lost: bool = False
+    """Its machine died."""
+
+
+@dataclass(eq=False)
+class Slot:
+    """A worker and what it is doing; a worker whose `call` is None is free."""
+
+    actor: Any
+    call: Any
+    trial: Trial | None = None
+    node: str | None = None
+
+
+@dataclass
+class Crew:
+    """As many workers as the cluster holds, told what to do and listened to."""
+
+    resources: Resources
+    job: Callable[[Trial], Job]
+    slots: list[Slot] = field(default_factory=list)
+    _looked: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._grow()
+
+    @property
+    def free(self) -> int:
+        """Workers that are up and have nothing to do."""
+        return sum(slot.call is None for slot in self.slots)
+
+    @property
+    def busy(self) -> set[Trial]:
+        """Trials some worker has, halting ones included."""
+        return {slot.trial for slot in self.slots if slot.trial is not None}
+
+    def prepare(self, config: dict[str, Any]) -> None:
+        """Has one worker do what all trials share; raises ConfigError when it cannot."""
+        wrong = ray.get(self.slots[0].actor.prepare.remote(config))
+        if wrong is not None:
+            raise CarsclfError(wrong)
+
+    def start(self, trial: Trial) -> None:
+        """Gives a trial to a free worker."""
+        slot = next(slot for slot in self.slots if slot.call is None)
+        slot.trial, slot.call = trial, slot.actor.advance.remote(self.job(trial))
+
+    def go_on(self, trial: Trial) -> None:
+        """One more epoch of a trial a worker has."""
+        slot = self._of(trial)
+        slot.call = slot.actor.advance.remote(None)
+
+    def halt(self, trial: Trial) -> None:
+        """No more epochs; the worker is free when its files are written."""
+        slot = self._of(trial)
+        slot.call = slot.actor.halt.remote()
+
+    def next(self, timeout: float) -> Happened | None:
+        """What happened next; None: nothing of note within these seconds."""
+        self._grow()
+        calls = {slot.call: slot for slot in self.slots if slot.call is not None}
+        done, _ = ray.wait(list(calls), timeout=timeout) if calls else ([], [])
+        return self._took(calls[done[0]]) if done else None
+
+    def dismiss(self) -> None:
+        """Ends all workers."""
+        for slot in self.slots:
+            ray.kill(slot.actor)
+        self.slots = []
+
+    def _took(self, slot: Slot) -> Happened | None:
+        call, trial = slot.call, slot.trial
+        try:
+            came = ray.get(call)
+        except ActorUnavailableError as error:  # a hiccup of the network: the worker is replaced
+            return self._gone(slot, error, lost=True)
+        except ActorDiedError as error:
+            return self._gone(slot, error, lost=slot.node not in _alive())
+        except RayError as error:
+            return self._gone(slot, error, lost=False)
+        if isinstance(came, Epoch):
+            assert trial is not None
+            return Happened(trial, epoch=came)
+        slot.call = None
+        if isinstance(came, str):
+            slot.node = came
+            return None
+        slot.trial = None
+        assert trial is not None
+        return Happened(trial, failure=came)
+
+    def _gone(self, slot: Slot, error: RayError, lost: bool) -> Happened | None:
+        self.slots.remove(slot)
+        ray.kill(slot.actor)
+        self._looked = 0.0
+        if slot.trial is None:
+            return None
+        said = " ".join(str(error).split())[:500]
+        return Happened(slot.trial, failure=Failure(said, final=False), lost=lost)
+
+    def _of(self, trial: Trial) -> Slot:
+        return next(slot for slot in self.slots if slot.trial is trial)
+
+    def _grow(self) -> None:
+        """As many workers as there is room for, also after machines joined or left."""
+        if time.monotonic() - self._looked < GROW_EVERY:
+            return
+        self._looked = time.monotonic()
+        room = self.resources.room()
+        if not room and not self.slots:
+            raise ConfigError(
+                "no machine of the cluster has room for a trial any more: resume when one has"
+            )
+        while len(self.slots) < room:
+            actor = _hire(self.resources)
+            self.slots.append(Slot(actor, actor.ready.remote()))
+
+
+def _alive() -> set[str]:
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+def _hire(resources: Resources) -> Any:
+    threads = str(resources.threads)
+    passed = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
+    if not resources.gpu:
+        passed["CUDA_VISIBLE_DEVICES"] = ""  # Ray no longer hides what it did not assign
+    return (
+        ray.remote(Worker)
+        .options(
+            num_cpus=resources.cpu,
+            num_gpus=resources.gpu,
+            runtime_env={
+                "env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **passed}
+            },
+        )
+        .remote(resources.threads, str(Path.cwd()))
+    )
