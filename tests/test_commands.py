@@ -73,10 +73,10 @@ def test_an_unfinished_run_goes_on(command: Command, tiny: list[str], tmp_path: 
             break
     assert "go on with: python train.py resume=runs/train/killed" in child.stderr.read()
     assert child.wait() == 1
-    config = tmp_path / "runs/train/killed/config.yaml"
-    done = len(pd.read_csv(RunFolder(config.parent).metrics))
-    assert command("train.py", f"resume={config.parent}") == 0
-    assert Run.read(RunFolder(config.parent).run).epochs == 20 > done >= 2
+    folder = tmp_path / "runs/train/killed"
+    done = len(pd.read_csv(RunFolder(folder).metrics))
+    assert command("train.py", f"resume={folder}") == 0
+    assert Run.read(RunFolder(folder).run).epochs == 20 > done >= 2
 
 
 MISTAKES = {

@@ -5,6 +5,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,18 @@ def content_key(prefix: nn.Module, **settings: Any) -> str:
 
 def photo_key(sample: Sample) -> str:
     """A key of one photo's content (and box), so that a changed photo is computed anew."""
-    digest = hashlib.blake2b(sample.path.read_bytes(), digest_size=16)
+    stat = sample.path.stat()
+    digest = hashlib.blake2b(
+        _file_digest(sample.path, stat.st_size, stat.st_mtime_ns), digest_size=16
+    )
     digest.update(repr(sample.box).encode())
     return digest.hexdigest()
+
+
+@cache
+def _file_digest(path: Path, size: int, changed: int) -> bytes:
+    """A file's content, read again only when its size or time changes: trials share a process."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
 
 
 class FeatureCache:

@@ -8,9 +8,9 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassF1Score
+from torchmetrics import CatMetric, MeanMetric
 
+from carsclf.analysis.metrics import macro_f1
 from carsclf.data.datamodule import Item
 from carsclf.errors import CarsclfError, CheckpointError
 from carsclf.models.boundary import Prefix, join
@@ -50,7 +50,8 @@ class TransferModule(pl.LightningModule):
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.train_loss, self.train_top1 = MeanMetric(), MeanMetric()
         self.val_metrics = nn.ModuleDict({name: MeanMetric() for name in ("loss", "top1", "top5")})
-        self.val_f1 = MulticlassF1Score(num_classes, average="macro")
+        # torchmetrics' own F1 takes as long as training a head does: its counts are kept instead
+        self.val_targets, self.val_said, self.num_classes = CatMetric(), CatMetric(), num_classes
         self.epoch_metrics: dict[str, float] = {}
         self._resumed_schedule: dict[str, Any] | None = None
 
@@ -84,7 +85,8 @@ class TransferModule(pl.LightningModule):
         for name, value in values.items():
             metric: Any = self.val_metrics[name]
             metric.update(value, weight=len(logits))
-        self.val_f1.update(logits, targets)
+        self.val_targets.update(targets)
+        self.val_said.update(logits.argmax(1))
 
     def on_train_epoch_start(self) -> None:
         # dropout must not depend on what was drawn before a kill: each epoch has its own seed
@@ -94,9 +96,13 @@ class TransferModule(pl.LightningModule):
         self.schedule.after_step()
 
     def on_validation_epoch_end(self) -> None:
-        metrics: dict[str, Any] = {**self.val_metrics, "macro_f1": self.val_f1}
-        self._collect({f"val/{name}": metric.compute() for name, metric in metrics.items()})
-        for metric in metrics.values():
+        metrics: dict[str, Any] = dict(self.val_metrics)
+        values = {f"val/{name}": metric.compute() for name, metric in metrics.items()}
+        targets, said = (
+            m.compute().long().cpu().numpy() for m in (self.val_targets, self.val_said)
+        )
+        self._collect(values | {"val/macro_f1": macro_f1(targets, said, self.num_classes)})
+        for metric in (*metrics.values(), self.val_targets, self.val_said):
             metric.reset()
 
     def on_train_epoch_end(self) -> None:

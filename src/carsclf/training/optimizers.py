@@ -25,7 +25,7 @@ def sgd(
     if nesterov and momentum <= 0:
         raise ConfigError("optimizer.nesterov=true needs optimizer.momentum above 0")
     groups = _groups(backbone, head, lr, head_lr_factor, weight_decay)
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
 
 
 def adamw(
@@ -39,7 +39,7 @@ def adamw(
 ) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019); the head learns at `lr * head_lr_factor`."""
     groups = _groups(backbone, head, lr, head_lr_factor, weight_decay)
-    return torch.optim.AdamW(groups, lr=lr, betas=(betas[0], betas[1]))
+    return torch.optim.AdamW(groups, lr=lr, betas=(betas[0], betas[1]), fused=True)
 
 
 def _groups(
