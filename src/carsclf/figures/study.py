@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 COLOURS = {"random": "#8a8a8a", "asha": "#3b6fb6", "bohb": "#d1661d", "multitask": "#2f8f5b"}
 
@@ -50,3 +55,108 @@ def _plain(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#dddddd", lw=0.6)
     axis.tick_params(labelsize=8)
+
+
+def draw_progress(curves: pd.DataFrame, metric: str, sign: int, path: Path) -> None:
+    """Every epoch's value and the best so far, over the budget spent by then."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axis = figure.subplots()
+    best = sign * (sign * curves[metric]).cummax()
+    axis.scatter(curves["spent"], curves[metric], s=6, color="#9db4d4", lw=0, label="an epoch")
+    axis.step(curves["spent"], best, where="post", color=COLOURS["asha"], label="best so far")
+    axis.set(xlabel="budget spent (full trainings)", ylabel=metric, xlim=(0, None))
+    axis.legend(frameon=False, loc="best")
+    _plain(axis)
+    figure.savefig(path, dpi=150)
+
+
+def draw_curves(curves: pd.DataFrame, metric: str, best: int, path: Path) -> None:
+    """One learning curve per trial; the winner's stands out."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axis = figure.subplots()
+    for trial, part in curves.sort_values("epoch").groupby("trial"):
+        if trial != best:
+            axis.plot(part["epoch"], part[metric], "-o", color="#9db4d4", ms=2, lw=0.8, alpha=0.7)
+    part = curves[curves["trial"] == best].sort_values("epoch")
+    axis.plot(part["epoch"], part[metric], "-o", color="#d1661d", ms=3, lw=2, label=f"trial {best}")
+    axis.set(xlabel="epoch", ylabel=metric)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend(frameon=False, loc="best")
+    _plain(axis)
+    figure.savefig(path, dpi=150)
+
+
+def draw_fidelities(trials: pd.DataFrame, key: str, log: bool, metric: str, path: Path) -> None:
+    """Where trials that got that many epochs sampled one hyperparameter, one panel each.
+
+    Columns: epochs, best and the hyperparameter's own; the metric of each trial is its height.
+    """
+    steps = _steps(trials["epochs"])
+    figure = Figure(figsize=(2.6 * len(steps) + 0.6, 2.8), layout="constrained")
+    axes = figure.subplots(1, len(steps), squeeze=False, sharex=True, sharey=True)[0]
+    for axis, (low, high) in zip(axes, steps, strict=True):
+        part = trials[trials["epochs"].between(low, high)]
+        axis.scatter(part[key], part["best"], s=14, color=COLOURS["multitask"], alpha=0.8, lw=0)
+        span = f"{low}" if low == high else f"{low} to {high}"
+        axis.set_title(f"{span} epochs ({len(part)} trials)", fontsize=9)
+        axis.set_xscale("log" if log else "linear")
+        _plain(axis)
+    axes[0].set_ylabel(metric)
+    figure.supxlabel(key, fontsize=9)
+    figure.savefig(path, dpi=150)
+
+
+def draw_parallel(
+    trials: pd.DataFrame, units: NDArray[np.float64], keys: list[str], metric: str, path: Path
+) -> None:
+    """One line per trial through its place (0 to 1) on each hyperparameter's axis.
+
+    Column: best, in the same order as the rows of units.
+    """
+    figure = Figure(figsize=(1.3 * len(keys) + 2, 3.6), layout="constrained")
+    axis = figure.subplots()
+    values = trials["best"].to_numpy(dtype=float)
+    scale = Normalize(values.min(), max(values.max(), values.min() + 1e-9))
+    places = np.arange(len(keys))
+    for row in np.argsort(values):
+        colour = colormaps["viridis"](scale(values[row]))
+        axis.plot(places, units[row], color=colour, lw=1.1, alpha=0.75)
+    names = [key.replace(".", ".\n", 1) for key in keys]
+    axis.set(xticks=places, xticklabels=names, ylim=(-0.02, 1.02), xlim=(0, max(1, len(keys) - 1)))
+    axis.set_yticks([0, 1], ["low", "high"])
+    figure.colorbar(ScalarMappable(scale, "viridis"), ax=axis, label=metric)
+    axis.grid(axis="x", color="#bbbbbb", lw=0.8)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(labelsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def draw_importance(importance: pd.DataFrame, count: int, path: Path) -> None:
+    """How much worse a model of the metric gets without each hyperparameter.
+
+    Columns: key, mean, deviation.
+    """
+    ordered = importance.sort_values("mean")
+    figure = Figure(figsize=(5.4, 0.35 * len(ordered) + 1.1), layout="constrained")
+    axis = figure.subplots()
+    axis.barh(
+        ordered["key"],
+        ordered["mean"],
+        xerr=ordered["deviation"],
+        color=COLOURS["asha"],
+        height=0.6,
+    )
+    axis.set_xlabel(f"loss of R² when shuffled (random forest on {count} trials)", fontsize=9)
+    _plain(axis)
+    figure.savefig(path, dpi=150)
+
+
+def _steps(epochs: pd.Series) -> list[tuple[int, int]]:
+    """At most four spans of epochs, with about the same number of trials in each."""
+    values = sorted(set(epochs.astype(int)))
+    if len(values) <= 4:
+        return [(value, value) for value in values]
+    edges = np.unique(np.quantile(epochs, [0, 0.25, 0.5, 0.75, 1], method="nearest")).astype(int)
+    lows = [int(edges[0]), *(int(edge) + 1 for edge in edges[1:-1])]
+    spans = zip(lows, (int(edge) for edge in edges[1:]), strict=True)
+    return [(low, high) for low, high in spans if epochs.between(low, high).any()]

@@ -22,6 +22,7 @@ from carsclf.tuning.crew import Crew
 from carsclf.tuning.display import shown, state, summarise
 from carsclf.tuning.journal import Journal
 from carsclf.tuning.loop import Loop
+from carsclf.tuning.pictures import draw_study
 from carsclf.tuning.records import StudyFolder
 from carsclf.tuning.replay import SimulatedWorkers, Table
 from carsclf.tuning.resources import Resources, cluster
@@ -179,6 +180,7 @@ class Plan:
 
     def _conclude(self, study: Study) -> None:
         self._write(study, finished=True)
+        draw_study(study, self.folder.figures)
         print(state(study))
         summarise(study, summary(study, self.folder.root.name, self._search_name, True))
         if study.loop.best is None:

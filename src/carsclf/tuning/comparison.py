@@ -34,9 +34,8 @@ class Comparison(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Keeps a study's folder; None where it failed."""
-        # pyright: JobReturn.return_value raises what a failed job raised
-        value = job_return._return_value
-        label = " ".join(o for o in (job_return.overrides or []))
+        value = job_return._return_value  # the property raises what a failed job raised
+        label = " ".join(job_return.overrides or [])
         folder = Path(value) if isinstance(value, str) else None
         self._studies.append((label, folder))
 

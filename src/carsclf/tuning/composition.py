@@ -35,7 +35,7 @@ class Composition:
             if choice is not None and group not in SEARCH_KEYS and "/" not in group
         }
         values = [
-            o.input_line
+            str(o.input_line)
             for o in OverridesParser.create().parse_overrides(overrides)
             if o.key_or_group not in choices and o.key_or_group.split(".")[0] not in SEARCH_KEYS
         ]

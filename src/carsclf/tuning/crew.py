@@ -100,7 +100,7 @@ class Crew:
     def _took(self, slot: Slot) -> Happened | None:
         call, trial = slot.call, slot.trial
         try:
-            came = ray.get(call)
+            came: Any = ray.get(call)
         except ActorUnavailableError as error:  # a hiccup of the network: the worker is replaced
             return self._gone(slot, error, lost=True)
         except ActorDiedError as error:

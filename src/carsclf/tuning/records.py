@@ -39,6 +39,10 @@ class StudyFolder:
         return self.root / "study.json"
 
     @property
+    def figures(self) -> Path:
+        return self.root / "figures"
+
+    @property
     def lock(self) -> Path:
         return self.root / ".lock"
 
