@@ -65,7 +65,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _message(error: BaseException) -> str:
-    """One line: our own error where there is one in the chain, and near names for a misspelt key."""
+    """One line: our own error where the chain has one, and near names for a misspelt key."""
     chain, seen = [], error
     while seen is not None:
         chain.append(seen)
@@ -74,6 +74,7 @@ def _message(error: BaseException) -> str:
     text = " ".join(str(own[0] if own else error).split())
     for link in chain:
         key, parent = getattr(link, "key", None), getattr(link, "parent_node", None)
-        if key is not None and hasattr(parent, "keys") and not own:
-            return f"{text} (or {nearest(str(key), map(str, parent.keys()))})"
+        keys = getattr(parent, "keys", None)
+        if key is not None and keys is not None and not own:
+            return f"{text} (or {nearest(str(key), map(str, keys()))})"
     return text

@@ -1,6 +1,7 @@
 """Order and augmentation depend on (seed, epoch, photo) alone; evaluation is deterministic."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def module_of(
     source = folder(root)
     splits = split(source, "fractions", seed=0)
     transforms = build_transforms("random_resized_crop", 32, "bilinear", LIGHT)
-    settings = {"batch_size": batch_size, "seed": seed, "workers": workers}
+    settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "workers": workers}
     return CarsDataModule(splits, source.class_names, *transforms, **settings)
 
 

@@ -14,7 +14,7 @@ def test_rows_come_in_the_samples_order_from_several_shards(pictures: Path, tmp_
     samples = folder(pictures).samples
     place = {sample.id: float(i) for i, sample in enumerate(samples)}
 
-    def compute(missing):  # noqa: ANN001, ANN202
+    def compute(missing):
         return torch.tensor([[place[s.id]] for s in missing])
 
     cache = FeatureCache(tmp_path / "cache", "key")
@@ -28,7 +28,7 @@ def test_an_interrupted_writer_leaves_no_shard(pictures: Path, tmp_path: Path) -
     samples = folder(pictures).samples
     cache = FeatureCache(tmp_path / "cache", "key")
 
-    def interrupted(missing):  # noqa: ANN001, ANN202
+    def interrupted(missing):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

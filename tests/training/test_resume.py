@@ -32,8 +32,8 @@ def same(one: Path, two: Path) -> None:
     a, b = (load_file(RunFolder(folder).weights) for folder in (one, two))
     assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
     first, second = (pd.read_csv(RunFolder(f).metrics) for f in (one, two))
-    drop = {"columns": "seconds"}
-    pd.testing.assert_frame_equal(first.drop(**drop), second.drop(**drop))
+    time = ["seconds"]
+    pd.testing.assert_frame_equal(first.drop(columns=time), second.drop(columns=time))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

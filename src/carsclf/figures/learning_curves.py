@@ -17,7 +17,7 @@ def draw_learning_curves(
     """
     figure = Figure(figsize=(7.2, 4), layout="constrained")
     axes = figure.subplots()
-    longest = max(int(table["epoch"].max()) for _, table in runs.values())
+    longest = max(len(table) for _, table in runs.values())
     for label, (mode, table) in runs.items():
         colour, percent = MODE_COLOURS[mode], 100 * table[metric]
         axes.plot(table["epoch"], percent, color=colour, linewidth=2)
