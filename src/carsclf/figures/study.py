@@ -55,6 +55,7 @@ def _plain(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#dddddd", lw=0.6)
     axis.tick_params(labelsize=8)
+    axis.set_axisbelow(True)
 
 
 def draw_progress(curves: pd.DataFrame, metric: str, sign: int, path: Path) -> None:
@@ -89,14 +90,14 @@ def draw_curves(curves: pd.DataFrame, metric: str, best: int, path: Path) -> Non
 def draw_fidelities(trials: pd.DataFrame, key: str, log: bool, metric: str, path: Path) -> None:
     """Where trials that got that many epochs sampled one hyperparameter, one panel each.
 
-    Columns: epochs, best and the hyperparameter's own; the metric of each trial is its height.
+    Columns: epochs, best and value (the hyperparameter's).
     """
     steps = _steps(trials["epochs"])
     figure = Figure(figsize=(2.6 * len(steps) + 0.6, 2.8), layout="constrained")
     axes = figure.subplots(1, len(steps), squeeze=False, sharex=True, sharey=True)[0]
     for axis, (low, high) in zip(axes, steps, strict=True):
         part = trials[trials["epochs"].between(low, high)]
-        axis.scatter(part[key], part["best"], s=14, color=COLOURS["multitask"], alpha=0.8, lw=0)
+        axis.scatter(part["value"], part["best"], s=14, color=COLOURS["multitask"], alpha=0.8, lw=0)
         span = f"{low}" if low == high else f"{low} to {high}"
         axis.set_title(f"{span} epochs ({len(part)} trials)", fontsize=9)
         axis.set_xscale("log" if log else "linear")

@@ -41,6 +41,8 @@ class Loop:
         self.searcher: Any
         self.scheduler: Any
         self.searcher, self.scheduler = search.build(space, horizon)
+        self.propose: Callable[[str], Raw | None] = self.searcher.suggest
+        """Where proposals come from; a study being rebuilt takes them from its journal."""
         self.trials: list[Trial] = []
         self.running: set[Trial] = set()
         self.waiting: list[Trial] = []
@@ -137,7 +139,7 @@ class Loop:
         # TuneBOHB counts promoted trials as running: with room for one more than those that do,
         # it declines while a promoted trial waits for a worker, as it does under Ray.
         self.searcher.set_max_concurrency(len(self.running) + 1)
-        suggestion = self.searcher.suggest(f"{len(self.trials):04d}")
+        suggestion = self.propose(f"{len(self.trials):04d}")
         if suggestion:
             self._add(suggestion)
 

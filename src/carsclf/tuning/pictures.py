@@ -35,7 +35,8 @@ def draw_study(study: Study, folder: Path) -> None:
     rate = next((p for p in space if p.key.split(".")[-1] in RATES), None)
     if rate is not None:
         path = folder / "learning_rates.png"
-        draw_fidelities(scored, rate.key, rate.log, study.metric, path)
+        placed = scored.assign(value=scored[f"values.{rate.key}"])
+        draw_fidelities(placed, rate.key, rate.log, study.metric, path)
     keys = [p.key for p in space]
     units = space.to_unit([study.loop.trials[number].raw for number in scored["trial"]])
     draw_parallel(scored, units, keys, study.metric, folder / "parallel.png")

@@ -47,13 +47,12 @@ class Study:
 
     def rebuild(self) -> None:
         """Makes the calls the journal tells of; trials that were running then wait for workers."""
-        searcher = self.loop.searcher
-        own, searcher.suggest = searcher.suggest, self._logged
+        own, self.loop.propose = self.loop.propose, self._logged
         try:
             while (event := self.journal.ahead) is not None:
                 self._repeat(event)
         finally:
-            searcher.suggest = own
+            self.loop.propose = own
         for trial in sorted(self.loop.running, key=lambda t: t.number):
             self.loop.fail(trial, "the study was interrupted", lost=True)
 

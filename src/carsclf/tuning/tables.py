@@ -45,12 +45,15 @@ def status(trial: Trial) -> str:
 
 
 def trial_table(study: Study) -> pd.DataFrame:
-    """trials.parquet: the rows, with one column for each searched value under its own key."""
+    """trials.parquet: the rows, with a column `values.<key>` for each searched value."""
     rows = [dataclasses.asdict(row) for row in trial_rows(study)]
-    table = pd.DataFrame([{**row, **row.pop("values")} for row in rows])
+    for row in rows:
+        row |= {f"values.{key}": value for key, value in row.pop("values").items()}
+    table = pd.DataFrame(rows)
     for parameter in study.loop.space:
-        if parameter.choices and parameter.key in table:  # choices of several types in one column
-            table[parameter.key] = table[parameter.key].astype(str)
+        column = f"values.{parameter.key}"
+        if parameter.choices and column in table:  # choices of several types in one column
+            table[column] = table[column].astype(str)
     return table
 
 

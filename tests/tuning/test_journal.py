@@ -1,0 +1,108 @@
+"""A study rebuilt from its journal, cut anywhere, decides as if it had never been killed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tables import HORIZON, SEARCHES, make_searches
+
+from carsclf.errors import CheckpointError
+from carsclf.tuning.journal import Journal
+from carsclf.tuning.loop import Loop
+from carsclf.tuning.records import StudyFolder
+from carsclf.tuning.replay import SimulatedWorkers, Table
+from carsclf.tuning.study import Recorded, Study
+
+ASIDE = {"idle", "resume", "error", "start"}
+
+
+def make_study(root: Path, table: Table, search: str, budget: float) -> Study:
+    folder = StudyFolder(root)
+    journal = Journal(folder.events)
+    chosen = make_searches(budget=budget)[search]
+    loop = Loop(chosen, table.space, HORIZON, journal.record)
+    return Study(folder, journal, loop, "accuracy", 1)
+
+
+def run(study: Study, table: Table, workers: int) -> Study:
+    study.rebuild()
+    study.run(Recorded(SimulatedWorkers(table, workers), "accuracy"), lambda: None)
+    study.journal.close()
+    return study
+
+
+def decisions(path: Path) -> list[dict]:
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        {k: v for k, v in e.items() if k not in ("time", "seconds")}
+        for e in events
+        if e["kind"] not in ASIDE
+    ]
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_cut_anywhere_it_goes_on_as_if_undisturbed(
+    search: str, table: Table, tmp_path: Path
+) -> None:
+    whole = run(make_study(tmp_path / "whole", table, search, 4), table, 1).journal.path
+    lines = whole.read_bytes().splitlines(keepends=True)
+    for number, cut in enumerate(range(1, len(lines), max(1, len(lines) // 6))):
+        root = tmp_path / str(number)
+        root.mkdir()
+        torn = lines[cut][: len(lines[cut]) // 2]
+        (root / "events.jsonl").write_bytes(b"".join(lines[:cut]) + torn)
+        resumed = run(make_study(root, table, search, 4), table, 1)
+        assert decisions(resumed.journal.path) == decisions(whole)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_many_workers_twice_killed(search: str, table: Table, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    run(make_study(tmp_path, table, search, 6), table, 5)
+    for share in (0.3, 0.6):
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[: int(len(lines) * share)]))
+        study = run(make_study(tmp_path, table, search, 6), table, 5)
+    assert study.loop.spent <= 6 + 1e-9
+    assert not study.loop.running
+    assert not study.loop.waiting
+    suggested = [e["trial"] for e in decisions(path) if e["kind"] == "suggest"]
+    assert suggested == list(range(len(study.loop.trials)))
+
+
+def test_another_past_is_refused(table: Table, tmp_path: Path) -> None:
+    study = run(make_study(tmp_path, table, "random", 1), table, 1)
+    text = study.journal.path.read_text()
+    study.journal.path.write_text(text.replace('"decision": "STOP"', '"decision": "PAUSE"'))
+    with pytest.raises(CheckpointError, match="does not repeat itself"):
+        make_study(tmp_path, table, "random", 1).rebuild()
+
+
+def test_a_damaged_journal_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text('{"kind": "study"}\nnot json\n{"kind": "idle"}\n')
+    with pytest.raises(CheckpointError, match="line 2"):
+        Journal(tmp_path / "events.jsonl")
+
+
+def test_a_diverged_training_is_not_retried_and_scores_worst(table: Table, tmp_path: Path) -> None:
+    for search in SEARCHES:
+        study = make_study(tmp_path / search, table, search, 4)
+        loop, workers = study.loop, SimulatedWorkers(table, 1)
+        for _ in range(40):
+            trial = loop.ask()
+            if trial is None:
+                break
+            while trial in loop.running:
+                if trial.number in (0, 3):
+                    loop.reject(trial, "loss became nan")
+                    break
+                workers.start(trial)
+                event = workers.next()
+                assert event is not None
+                loop.tell(trial, event[1], {"score": event[2]}, 1.0)
+        assert [t.number for t in loop.trials if t.failures] == [0, 3]
+        assert all(t.status == "ERROR" for t in loop.trials if t.failures)
+        study.journal.close()
+        again = make_study(tmp_path / search, table, search, 4)
+        again.rebuild()
+        assert [t.status for t in again.loop.trials] == [t.status for t in loop.trials]
