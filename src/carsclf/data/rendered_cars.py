@@ -282,7 +282,7 @@ def render(root: Path, *, images: int = 2000, seed: int = 0, size: tuple[int, in
             (draft / folder).mkdir(parents=True)
         with ProcessPoolExecutor(workers) as pool:
             rows = pool.map(photograph, range(images), repeat(draft), repeat(seed), repeat(size))
-            table = pd.DataFrame(tqdm(rows, "cars", images, delay=2, mininterval=1)).sort_values(
+            table = pd.DataFrame(tqdm(rows, "cars", images, delay=2, disable=None)).sort_values(
                 "id"
             )
         content = {"cars_meta": {"class_names": np.array([class_names()], object)}}

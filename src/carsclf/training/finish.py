@@ -92,7 +92,7 @@ def describe(
         "weights": weights.origin,
         "mode": config.mode.name,
         "boundary": boundary,
-        "source": f"{config.data.name} ({config.data.root})",
+        "source": config.data.name + (f" ({config.data.root})" if config.data.root else ""),
         "protocol": config.data.protocol,
         "split_sizes": {name: len(part) for name, part in data.splits.items()},
         "classes": len(data.class_names),

@@ -113,6 +113,7 @@ def quiet() -> None:
     for hint in (
         ".*does not have many workers.*",
         ".*isinstance.treespec.*",
+        ".*module.s. in eval mode at the start.*",
         ".*smaller than the logging interval.*",
         ".*Checkpoint directory.*",
     ):
