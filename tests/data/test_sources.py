@@ -107,6 +107,7 @@ def test_folder_recognises_classes_and_splits(pictures: Path, tmp_path: Path) ->
     assert {s.given for s in source.samples} == {"train", "test"}
     assert source.class_names == plain.class_names
     assert source.protocols["official"] is None
+    assert (plain.own_protocol, source.own_protocol) == ("fractions", "official")
 
 
 def test_folder_mistakes(pictures: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Weights: where they come from, names mapped strictly, misfits refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,6 +82,18 @@ def test_lite0_package_gives_imagenet_weights_under_timms_names() -> None:
     assert set(found.state) == set(network.state_dict())
     with pytest.raises(KeyError):
         lite0_to_timm({"_blocks.0._expand_conv.weight": torch.zeros(1)}, network)
+
+
+@pytest.mark.real_data
+def test_timms_own_loading_is_what_auto_and_imagenet_use() -> None:
+    network = create("mobilenetv2_100")
+    path = REAL.parent / "weights" / "mobilenetv2_100.timm.safetensors"
+    config: Any = network.pretrained_cfg
+    config["file"] = str(path)  # where timm would find it in its cache
+    found = find_weights("imagenet", network, "mobilenetv2_100")
+    file = read_state(path)
+    assert found.state is not None
+    assert all(torch.equal(found.state[name], tensor) for name, tensor in file.items())
 
 
 @pytest.mark.real_data

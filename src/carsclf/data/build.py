@@ -52,6 +52,7 @@ def build_data(
     batch_size: int,
     workers: int | str,
     skip_unreadable: bool,
+    split_seed: int | None = None,
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     left_out = unreadable_ids(source.samples, cache)
@@ -66,10 +67,12 @@ def build_data(
     if classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
     check_crop(source.samples, crop, margin)
+    if protocol == "auto":
+        protocol = source.own_protocol
     splits = split(
         source,
         protocol,
-        seed=seed,
+        seed=seed if split_seed is None else split_seed,
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         fraction=fraction,
@@ -85,6 +88,7 @@ def build_data(
         workers=pick_workers(workers),
         crop=crop,
         margin=margin,
+        protocol=protocol,
     )
     return module, left_out
 

@@ -107,6 +107,7 @@ class CarsDataModule(pl.LightningDataModule):
         workers: int = 0,
         crop: str = "none",
         margin: float = 0.0,
+        protocol: str = "fractions",
     ) -> None:
         super().__init__()
         if not 1 <= batch_size <= len(splits["train"]):
@@ -114,7 +115,7 @@ class CarsDataModule(pl.LightningDataModule):
                 f"data.batch_size={batch_size}: expected 1 to {len(splits['train'])}, the "
                 "number of training pictures"
             )
-        self.splits, self.class_names = splits, class_names
+        self.splits, self.class_names, self.protocol = splits, class_names, protocol
         self.train_transform, self.eval_transform = train_transform, eval_transform
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}

@@ -33,6 +33,11 @@ class Source:
         if not self.samples:
             raise DataError(f"no pictures below {self.root}: is data.root right?")
 
+    @property
+    def own_protocol(self) -> str:
+        """official where the source divides its photos itself, else fractions: `protocol=auto`."""
+        return "official" if self.protocols.get("official", "none") is None else "fractions"
+
     def select(self, classes: Sequence[str] | None = None, min_images: int = 1) -> "Source":
         """The source with only some classes: those named, and those with enough images."""
         counts = Counter(sample.target for sample in self.samples)

@@ -80,7 +80,7 @@ def _share(samples: list[Sample], seed: int, fraction: float) -> list[Sample]:
 
 
 def _check(source: Source, protocol: str, val: float, test: float, fraction: float) -> None:
-    known = ["fractions", *source.protocols]
+    known = ["auto", "fractions", *source.protocols]
     if protocol not in known:
         raise ConfigError(f"data.protocol={protocol} is unknown here: {nearest(protocol, known)}")
     why_not = source.protocols.get(protocol)

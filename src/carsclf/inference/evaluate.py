@@ -35,7 +35,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
         )
     if config.split not in data.splits:
         raise ConfigError(
-            f"split={config.split}: protocol {trained.data.protocol} has {', '.join(data.splits)}"
+            f"split={config.split}: protocol {data.protocol} has {', '.join(data.splits)}"
         )
     samples = data.splits[config.split]
     data.batch_size = config.batch_size

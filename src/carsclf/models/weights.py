@@ -1,10 +1,14 @@
 """Where initial weights come from, in the order they are tried."""
 
 import importlib.util
+import socket
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 from torch import nn
@@ -99,8 +103,35 @@ def _from_hub(network: nn.Module, name: str) -> Weights:
     from timm.models import load_pretrained
 
     config: Any = network.pretrained_cfg
+    on_hub = config.get("hf_hub_id") and not config.get("file")
+    if on_hub and not _cached(config["hf_hub_id"]) and not _hub_answers():
+        raise ConnectionError("not in the cache, and the hub cannot be reached")
     load_pretrained(network, num_classes=config["num_classes"], in_chans=3)
     return Weights(f"ImageNet ({config.get('hf_hub_id') or name})", dict(network.state_dict()))
+
+
+def _cached(repository: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(
+        isinstance(try_to_load_from_cache(repository, name), str)
+        for name in ("model.safetensors", "pytorch_model.bin")
+    )
+
+
+@cache
+def _hub_answers() -> bool:
+    """Whether the hub's host takes a connection: its client would retry for most of a minute."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or getproxies():  # offline fails at once; a proxy decides itself
+        return True
+    url = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((url.hostname or "", url.port or 443), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _lite0_package(network: nn.Module) -> StateDict | None:

@@ -17,7 +17,7 @@ NUMBERS = (
     "seed",
     "trainer.max_epochs",
     *(f"data.{key}" for key in ("batch_size", "image_size", "fraction", "val_fraction")),
-    *(f"data.{key}" for key in ("test_fraction", "min_images_per_class", "margin")),
+    *(f"data.{key}" for key in ("split_seed", "test_fraction", "min_images_per_class", "margin")),
     *(f"optimizer.{key}" for key in ("lr", "head_lr_factor", "momentum", "weight_decay")),
     *(f"schedule.{key}" for key in ("factor", "patience", "every", "warmup_epochs")),
     *(f"augmentation.{key}" for key in ("flip", "rotation", "zoom")),

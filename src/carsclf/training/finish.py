@@ -93,7 +93,7 @@ def describe(
         "mode": config.mode.name,
         "boundary": boundary,
         "source": config.data.name + (f" ({config.data.root})" if config.data.root else ""),
-        "protocol": config.data.protocol,
+        "protocol": data.protocol,
         "split_sizes": {name: len(part) for name, part in data.splits.items()},
         "classes": len(data.class_names),
         "seed": config.seed,
