@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 COLOURS = {"random": "#8a8a8a", "asha": "#3b6fb6", "bohb": "#d1661d", "multitask": "#2f8f5b"}
@@ -81,7 +82,7 @@ def draw_curves(curves: pd.DataFrame, metric: str, best: int, path: Path) -> Non
     part = curves[curves["trial"] == best].sort_values("epoch")
     axis.plot(part["epoch"], part[metric], "-o", color="#d1661d", ms=3, lw=2, label=f"trial {best}")
     axis.set(xlabel="epoch", ylabel=metric)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False, loc="best")
     _plain(axis)
     figure.savefig(path, dpi=150)
@@ -92,7 +93,7 @@ def draw_fidelities(trials: pd.DataFrame, key: str, log: bool, metric: str, path
 
     Columns: epochs, best and value (the hyperparameter's).
     """
-    steps = _steps(trials["epochs"])
+    steps = _steps(pd.Series(trials["epochs"]))
     figure = Figure(figsize=(2.6 * len(steps) + 0.6, 2.8), layout="constrained")
     axes = figure.subplots(1, len(steps), squeeze=False, sharex=True, sharey=True)[0]
     for axis, (low, high) in zip(axes, steps, strict=True):

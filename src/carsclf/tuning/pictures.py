@@ -31,7 +31,7 @@ def draw_study(study: Study, folder: Path) -> None:
     draw_progress(curves, study.metric, study.sign, folder / "progress.png")
     draw_curves(curves, study.metric, best.number, folder / "curves.png")
     space = study.loop.space
-    scored = trials[trials["best"].notna()]
+    scored = trials.dropna(subset="best")
     rate = next((p for p in space if p.key.split(".")[-1] in RATES), None)
     if rate is not None:
         path = folder / "learning_rates.png"

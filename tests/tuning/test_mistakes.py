@@ -1,0 +1,137 @@
+"""What a user gets wrong about a study: one line each, before any trial starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+from hydra import compose, initialize_config_dir
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from carsclf.tuning.composition import Composition, changed
+from tests.conftest import ROOT
+from tests.test_commands import error_of
+
+Command = Callable[..., int]
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+MISTAKES = {
+    "optimizer=adamw": "the space does not fit the training",
+    "+space.optimizer.speed={low: 1, high: 2}": "the space does not fit the training",
+    "+space.augmentation={choices: [light, heavy]}": "heavy",
+    "space.optimizer.lr.low=2": "empty range",
+    "space.optimizer.lr.low=0": "above zero",
+    "search.budget=0.5": "at least 1 full training",
+    "search.grace=2": "search.grace=2",
+    "~space": "space: nothing chosen",
+    "trainer.max_epochs=0": "trainer.max_epochs=0",
+    "+space.trainer.max_epochs={low: 1, high: 9, int: true}": "the search decides on epochs",
+    "objective.mode=best": "objective.mode=best",
+    "objective=replay": "objective.table",
+    "resume=nowhere": "no events.jsonl there",
+    "resources.gpu=99": "resources.gpu=99: the cluster has 0 GPUs",
+    "resources.cpu=99": "resources.cpu=99: the cluster has",
+    "resources.cpu=1.5": "a share below 1 or a whole number",
+    "resources.cpu=many": "expected a number",
+    "resources.workers=0": "resources.workers=0",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_one_line(
+    mistake: str, command: Command, tiny: list[str], tmp_path: Path, capfd, ray_cluster: None
+) -> None:
+    options = [o for o in tiny if o.split("=")[0] != mistake.split("=")[0]]
+    if mistake.startswith("resume="):
+        options = []
+    assert command("tune.py", *options, mistake) == 1
+    assert MISTAKES[mistake] in error_of(capfd)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_fidelities_must_increase(command: Command, tiny: list[str], capfd) -> None:
+    options = ["search=multitask", "search.fidelities=[0.5,0.1,1.0]"]
+    assert command("tune.py", *tiny, *options) == 1
+    assert "expected increasing shares" in error_of(capfd)
+
+
+@pytest.fixture
+def replayed(command: Command, tmp_path: Path) -> tuple[list[str], Path]:
+    """A finished study on a small table, and the options it was made with."""
+    import numpy as np
+    from tables import HORIZON
+
+    generator = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "table.npz",
+        params=generator.random((40, 2)),
+        names=np.array(["lr", "momentum"]),
+        log=np.array([False, False]),
+        accuracy=generator.random((40, HORIZON)).astype(np.float32),
+        cost=np.ones(40),
+    )
+    options = ["objective=replay", f"objective.table={tmp_path / 'table.npz'}", "search.budget=2"]
+    assert command("tune.py", *options, "name=done") == 0
+    return options, tmp_path / "runs/tune/done"
+
+
+def test_resuming(command: Command, replayed: tuple[list[str], Path], capfd) -> None:
+    options, folder = replayed
+    before = (folder / "events.jsonl").read_text()
+    capfd.readouterr()
+    assert command("tune.py", f"resume={folder}", "search.budget=9") == 1
+    assert "remove search.budget=9" in error_of(capfd)
+    assert command("tune.py", *options, "name=done") == 1
+    assert "exists: choose another name=" in error_of(capfd)
+    with FileLock(folder / ".lock"):
+        assert command("tune.py", f"resume={folder}") == 1
+    assert "another tune.py" in error_of(capfd)
+    assert command("tune.py", f"resume={folder}") == 0
+    text = (folder / "events.jsonl").read_text()
+    assert text.count('"result"') == before.count('"result"')
+    path = folder / "events.jsonl"
+    path.write_text(text.replace('"reduction": 3', '"reduction": 4', 1))
+    assert command("tune.py", f"resume={folder}") == 1
+    assert "search.reduction is no longer what the study began with" in error_of(capfd)
+
+
+def test_a_changed_space_is_noticed() -> None:
+    before = {"space": {"lr": {"low": 1}}, "a": 1}
+    assert changed(before, {"space": {"lr": {"low": 2}}, "a": 1}) == "space.lr.low"
+    assert (
+        changed(before, {"space": {"lr": {"low": 1}, "momentum": {}}, "a": 1}) == "space.momentum"
+    )
+    assert changed(before, {"space": {"lr": {"low": 1}}, "a": 1, "new": 2}) is None
+
+
+def test_the_winner_is_what_train_composes() -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        made = Composition.of(
+            [
+                "experiment=demo",
+                "space=modern",
+                "optimizer=adamw",
+                "search=bohb",
+                "runs=/x",
+                "seed=3",
+            ]
+        )
+        assert "optimizer=adamw" in made.training
+        assert "mode=freeze" in made.training
+        assert "seed=3" in made.training
+        assert not any(o.startswith(("space", "search", "runs")) for o in made.training)
+        trial = made.trial(["schedule=cosine", "optimizer.lr=0.25"], 5, "a-study")
+        alone = compose("train", [*made.training, "schedule=cosine", "optimizer.lr=0.25"])
+    assert trial["optimizer"] == alone.optimizer
+    assert trial["schedule"]["_target_"].endswith("cosine")
+    assert trial["trainer"]["max_epochs"] == 5
+
+
+def test_the_launcher_file_fits_rays_schema() -> None:
+    text = (ROOT / "conf/cluster/launcher/twenty_gpus.yaml").read_text()
+    config = prepare_config(yaml.safe_load(text))
+    validate_config(config)
+    assert config["available_node_types"]["gpu"]["min_workers"] == 20
+    assert config["available_node_types"]["gpu"]["resources"]["GPU"] == 1
