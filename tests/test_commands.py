@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from carsclf.records import Predictions, Run, RunFolder
@@ -54,6 +55,19 @@ def test_train_evaluate_resume(command: Command, tiny: list[str], tmp_path: Path
     before = files.weights.read_bytes()
     assert command("train.py", f"resume={folder}") == 0
     assert files.weights.read_bytes() == before
+
+
+def test_a_list_of_overrides_begins_a_run(
+    command: Command, tiny: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    best = tmp_path / "best.yaml"
+    best.write_text("".join(f"- {o}\n" for o in [*tiny, "optimizer.lr=0.001", "seed=1"]))
+    assert command("train.py", f"overrides={best}", "seed=2", "name=again") == 0
+    config = OmegaConf.load(RunFolder(tmp_path / "runs/train/again").config)
+    assert (config.optimizer.lr, config.seed) == (0.001, 2)
+    best.write_text("optimizer: adamw")
+    assert command("train.py", f"overrides={best}") == 1
+    assert "expected a list of key=value lines" in error_of(capfd)
 
 
 def test_an_unfinished_run_goes_on(command: Command, tiny: list[str], tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import secrets
 import time
 from pathlib import Path
 
+import yaml
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,6 +25,7 @@ NUMBERS = (
     *(f"augmentation.{key}" for key in ("flip", "rotation", "zoom")),
     "mode.label_smoothing",
 )
+NAMING = ("resume", "name", "runs", "overrides")  # of a run; config.yaml holds the rest
 SEARCH_GROUPS = (
     "objective",
     "space",
@@ -33,6 +36,8 @@ SEARCH_GROUPS = (
 
 def train(config: DictConfig) -> Run:
     """One training from the command line: a new run folder, or `resume=<run folder>`."""
+    if config.overrides:
+        config = begun_with(Path(config.overrides))
     if config.resume:
         folder, config = resumed(Path(config.resume))
     else:
@@ -60,7 +65,7 @@ def new_folder(config: DictConfig) -> Path:
 def training_part(config: DictConfig) -> DictConfig:
     """The configuration without what only names, resumes or searches: what config.yaml keeps."""
     plain = OmegaConf.masked_copy(
-        config, [str(k) for k in config if k not in ("resume", "name", "runs", *SEARCH_GROUPS)]
+        config, [str(k) for k in config if k not in (*NAMING, *SEARCH_GROUPS)]
     )
     missing = sorted(OmegaConf.missing_keys(plain))
     if missing:
@@ -70,6 +75,20 @@ def training_part(config: DictConfig) -> DictConfig:
         if value is not None and not isinstance(value, int | float):
             raise ConfigError(f"{key}={value}: expected a number")
     return plain
+
+
+def begun_with(path: Path) -> DictConfig:
+    """The configuration of a file's overrides, followed by those of the command line."""
+    try:
+        listed = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"overrides={path} cannot be read: {' '.join(str(error).split())}"
+        ) from None
+    if not isinstance(listed, list) or not all(isinstance(o, str) and "=" in o for o in listed):
+        raise ConfigError(f"overrides={path}: expected a list of key=value lines")
+    own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
+    return compose("train", [*listed, *own])
 
 
 def resumed(folder: Path) -> tuple[Path, DictConfig]:
