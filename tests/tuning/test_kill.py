@@ -84,15 +84,7 @@ def test_the_driver_is_killed(
     address = ray.get_runtime_context().gcs_address
     place = ["name=killed", "cluster=address", f"cluster.address={address}"]
     driver = subprocess.Popen(
-        [
-            sys.executable,
-            str(ROOT / "tune.py"),
-            *study,
-            *SEARCH[search],
-            "name=killed",
-            "cluster=address",
-            f"cluster.address={address}",
-        ],
+        [sys.executable, str(ROOT / "tune.py"), *study, *SEARCH[search], *place],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"},
     )
@@ -184,16 +176,7 @@ def test_a_lost_machine_loses_no_trial(study: list[str], tmp_path: Path) -> None
     options = [*(o for o in study if "workers=1" not in o), "resources.gpu=1", "search=random"]
     options += ["search.budget=6", "trainer.max_epochs=6", "name=lost"]
     done = subprocess.run(
-        [
-            sys.executable,
-            str(script),
-            str(ROOT),
-            str(folder),
-            *options,
-            "search.budget=6",
-            "trainer.max_epochs=6",
-            "name=lost",
-        ],
+        [sys.executable, str(script), str(ROOT), str(folder), *options],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"},
         capture_output=True,

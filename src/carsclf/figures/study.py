@@ -79,7 +79,7 @@ def draw_curves(curves: pd.DataFrame, metric: str, best: int, path: Path) -> Non
     for trial, part in curves.sort_values("epoch").groupby("trial"):
         if trial != best:
             axis.plot(part["epoch"], part[metric], "-o", color="#9db4d4", ms=2, lw=0.8, alpha=0.7)
-    part = curves[curves["trial"] == best].sort_values("epoch")
+    part = curves.query("trial == @best").sort_values("epoch")
     axis.plot(part["epoch"], part[metric], "-o", color="#d1661d", ms=3, lw=2, label=f"trial {best}")
     axis.set(xlabel="epoch", ylabel=metric)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
