@@ -1,4 +1,4 @@
-.PHONY: install demo test check format lint types contracts bench clean
+.PHONY: install demo test test-slow check format lint types contracts bench clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -16,15 +16,19 @@ demo: install
 	$(BIN)/python train.py experiment=demo name=$$run && \
 	$(BIN)/python evaluate.py run=runs/train/$$run split=test
 
+# slow: real processes killed, real Ray clusters, a few minutes more
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow -n 0
 
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 format: install
 	$(BIN)/ruff format .

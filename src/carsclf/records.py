@@ -46,7 +46,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
         ) from error
 
 
-class _JsonRecord:
+class JsonRecord:
+    """A dataclass written as JSON; unknown keys of later versions are passed over in reading."""
+
     def write(self, path: Path) -> None:
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")  # type: ignore[call-overload]
@@ -64,7 +66,7 @@ class _JsonRecord:
 
 
 @dataclass(frozen=True)
-class Run(_JsonRecord):
+class Run(JsonRecord):
     """One training, as told by `run.json`. Seconds are wall-clock; metrics name their split."""
 
     model: str
@@ -92,7 +94,7 @@ class Run(_JsonRecord):
 
 
 @dataclass(frozen=True)
-class ModelCard(_JsonRecord):
+class ModelCard(JsonRecord):
     """All that is needed to use `model.safetensors`: `model.json`."""
 
     name: str  # timm's

@@ -47,7 +47,7 @@ def test_offline_run_holds_everything(
     (path,) = (tmp_path / "logged" / "wandb").glob("offline-run-*/*.wandb")
     found = records(path)
     (run,) = [r.run for r in found if r.HasField("run")]
-    assert (run.run_id, run.run_group, run.project) == ("logged", "team", "carsclf")
+    assert (run.run_id, run.run_group, run.project) == ("team-logged", "team", "carsclf")
     settings = keys(run.config.update) | {
         k for r in found if r.HasField("config") for k in keys(r.config.update)
     }

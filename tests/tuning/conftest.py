@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 from tables import make_table
@@ -17,6 +18,14 @@ def ray_cluster():
     import ray
 
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
-    ray.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    here = {"PYTHONPATH": str(Path(__file__).parent)}  # workers import what these tests define
+    ray.init(
+        address="local",  # never a cluster that happens to run on this machine
+        num_cpus=2,
+        num_gpus=0,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": here},
+    )
     yield
     ray.shutdown()

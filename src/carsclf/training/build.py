@@ -92,8 +92,11 @@ def make_trainer(config: DictConfig, folder: Path, epochs: int, callbacks: list[
     settings["max_epochs"] = epochs
     logger: Any = False
     if config.get("logger"):
-        # the folder's name as id: a resumed run goes on in the same W&B run
-        logger = instantiate(config.logger, save_dir=str(folder), name=folder.name, id=folder.name)
+        # named after the folder, so that a resumed run goes on in the same W&B run; trials of
+        # different studies share their folders' names, so the study's (the group) stands before it
+        group = config.logger.get("group")
+        id = f"{group}-{folder.name}" if group else folder.name
+        logger = instantiate(config.logger, save_dir=str(folder), name=folder.name, id=id)
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return pl.Trainer(
         **settings,

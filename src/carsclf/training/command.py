@@ -26,12 +26,7 @@ NUMBERS = (
     "mode.label_smoothing",
 )
 NAMING = ("resume", "name", "runs", "overrides")  # of a run; config.yaml holds the rest
-SEARCH_GROUPS = (
-    "objective",
-    "space",
-    "search",
-    "cluster",
-)  # an experiment may name them; tune.py's
+SEARCH_GROUPS = ("objective", "space", "search", "cluster", "resources")  # tune.py's
 
 
 def train(config: DictConfig) -> Run:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from carsclf.records import _JsonRecord
+from carsclf.records import JsonRecord
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class TrialRow:
 
 
 @dataclass(frozen=True)
-class StudySummary(_JsonRecord):
+class StudySummary(JsonRecord):
     """study.json: what was searched, how, at what cost, and what came out."""
 
     name: str

@@ -118,7 +118,7 @@ def write_tables(study: Study, composition: Composition | None) -> None:
     overrides = composition.winner(space, best.raw) if composition else space.overrides(best.raw)
     with atomic_write(study.folder.best) as temporary:
         temporary.write_text(
-            "# The winner: python train.py $(grep '^- ' <this file> | cut -c3-)\n"
+            "# The winner: python train.py overrides=<this file>\n"
             + yaml.safe_dump(overrides, width=1000, default_flow_style=False)
         )
 
