@@ -125,16 +125,19 @@ def main() -> None:
     )
     parser.add_argument("tables", nargs="+")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--parallel-seeds", type=int, help="with 20 workers; 0: not run")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("experiments/search_replay"))
     args = parser.parse_args()
     start = time.perf_counter()
     rows = []
     serial = run_all(args.tables, args.seeds, 20, 1, args.processes)
-    parallel = run_all(args.tables, args.seeds, 80, 20, args.processes)
+    seeds = args.seeds if args.parallel_seeds is None else args.parallel_seeds
+    parallel = run_all(args.tables, seeds, 80, 20, args.processes) if seeds else {}
     for path in args.tables:
         table, name = Table.read(Path(path)), Path(path).stem
-        rows += serial_rows(table, name, serial[path]) + parallel_rows(table, name, parallel[path])
+        rows += serial_rows(table, name, serial[path])
+        rows += parallel_rows(table, name, parallel.get(path, {}))
     results = pd.DataFrame(rows)
     args.out.mkdir(parents=True, exist_ok=True)
     results.to_csv(args.out / "results.csv", index=False, float_format="%.5g")
@@ -181,11 +184,13 @@ def _print(results: pd.DataFrame) -> None:
             ("regret at budget (1 worker), median over tables", one, BUDGETS),
             ("regret at wall-clock (20 workers), median over tables", many, CLOCKS),
         ):
+            if not len(frame):
+                continue
             columns = [f"regret_{p}" for p in points]
             print(
                 f"\n{title}\n{frame.groupby('search')[columns].median().loc[list(SEARCHES)].round(4)}"
             )
-        for p in CLOCKS:
+        for p in CLOCKS if len(many) else ():
             pivot = many.pivot(index="table", columns="search", values=f"regret_{p}")
             worse = (pivot.drop(columns="random").sub(pivot["random"], axis=0) > 1e-9).sum()
             print(f"tables where worse than random at wall-clock {p}: {worse.to_dict()}")

@@ -100,6 +100,14 @@ def test_same_command_same_numbers_whatever_the_workers(
         assert all(torch.equal(tensor, other[name]) for name, tensor in first.items())
 
 
+def test_several_seeds_may_share_one_split(tiny: list[str], config_of: Make) -> None:
+    def val(*more: str) -> list[str]:
+        return [s.id for s in make_data(config_of(*tiny, *more))[0].splits["val"]]
+
+    assert val("seed=1") != val("seed=2")
+    assert val("seed=1", "data.split_seed=0") == val("seed=2", "data.split_seed=0") == val()
+
+
 def test_head_and_backbone_learn_at_their_own_rates(tiny: list[str], config_of: Make) -> None:
     config = config_of(*tiny, "optimizer=sgd", "schedule=constant", "optimizer.head_lr_factor=10")
     data, _ = make_data(config)
