@@ -54,7 +54,9 @@ class Comparison(Callback):
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(str(row[column]) for column in COLUMNS))
-        Console().print(table)
+        console = Console()
+        # a log has no width of its own: rich would fold the table to 80 columns
+        console.print(table, width=None if console.is_terminal else 160)
         print(f"comparison: {path}")
 
 
