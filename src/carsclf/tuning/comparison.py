@@ -2,6 +2,7 @@
 
 import csv
 import secrets
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,9 @@ class Comparison(Callback):
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(str(row[column]) for column in COLUMNS))
-        console = Console()
         # a log has no width of its own: rich would fold the table to 80 columns
-        console.print(table, width=None if console.is_terminal else 160)
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        console.print(table)
         print(f"comparison: {path}")
 
 
