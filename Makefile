@@ -1,4 +1,4 @@
-.PHONY: install demo test test-slow check format lint types contracts bench clean
+.PHONY: install demo test test-slow check format clean
 PYTHON ?= python3
 BIN := .venv/bin
 
