@@ -15,6 +15,8 @@ import pandas as pd
 
 from carsclf.errors import CheckpointError, DataError
 
+RANDOM_WEIGHTS = "WARNING: trained from RANDOM weights, as no ImageNet weights could be had"
+
 
 def cache_root() -> Path:
     """Where what can be computed again is kept: `$CARSCLF_CACHE`, else the user's cache folder."""

@@ -14,7 +14,7 @@ from carsclf.data.samples import Sample
 from carsclf.errors import CheckpointError, ConfigError, DataError
 from carsclf.figures.contact_sheet import contact_sheet
 from carsclf.inference.predict import load_model, predict
-from carsclf.records import Predictions, Run, RunFolder, atomic_write
+from carsclf.records import RANDOM_WEIGHTS, Predictions, Run, RunFolder, atomic_write
 
 
 def evaluate(config: DictConfig) -> dict[str, float]:
@@ -88,4 +88,4 @@ def print_metrics(run: Run, values: dict[str, float], split: str, images: int, *
     for line in more:
         console.print(line)
     if run.weights == "random":
-        console.print("WARNING: trained from RANDOM weights, as no ImageNet weights could be had")
+        console.print(RANDOM_WEIGHTS)

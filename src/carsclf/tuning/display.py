@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from carsclf.records import RANDOM_WEIGHTS, Run
 from carsclf.tuning.loop import ENDED
 from carsclf.tuning.records import StudySummary
 from carsclf.tuning.study import Study
@@ -95,6 +97,13 @@ def summarise(study: Study, summary: StudySummary) -> None:
     if len(summary.failures) > 10:
         print(f"failed: {len(summary.failures) - 10} more, in study.json")
     print(f"study folder: {study.folder.root}")
+    if random_weights(study.folder.root):
+        print(RANDOM_WEIGHTS)
+
+
+def random_weights(root: Path) -> bool:
+    """Whether any trial below a study folder began from random weights for want of others."""
+    return any(Run.read(path).weights == "random" for path in root.glob("trials/*/run.json"))
 
 
 def _short(override: str) -> str:
