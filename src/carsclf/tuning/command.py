@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.records import atomic_write
@@ -144,7 +145,11 @@ class Plan:
     def _crew(self, resources: Resources, stack: ExitStack) -> Workers:
         crew = Crew(resources, self.job)
         stack.callback(crew.dismiss)
-        crew.prepare(self.composition.trial([], self.horizon, self.folder.root.name))
+        began, say = time.monotonic(), Console(stderr=True, highlight=False).print
+        say("preparing what all trials share: the data, and features where a part is frozen")
+        largest = self.space.largest("data.batch_size")
+        crew.prepare(self.composition.trial(largest, self.horizon, self.folder.root.name))
+        say(f"prepared in {time.monotonic() - began:.0f} s")
         return crew
 
     def _recorded(self) -> Workers:
