@@ -46,7 +46,7 @@ Epoch = Callable[[], int]  # reads all photos once, returns how many
 
 def peer_steps(transform: str, size: int, augmentation: Augmentation, tensor_first: bool) -> Any:
     """torchvision's v2 transforms; on PIL images, or on uint8 tensors from the start."""
-    geometry = (
+    geometry: list[Any] = (
         [v2.Resize(size), v2.RandomCrop(size)]
         if transform == "published"
         else [v2.Resize([size, size])]
@@ -56,7 +56,9 @@ def peer_steps(transform: str, size: int, augmentation: Augmentation, tensor_fir
         turn, zoom = augmentation.rotation, augmentation.zoom
         bilinear, grey = v2.InterpolationMode.BILINEAR, list(GREY)
         geometry.append(
-            v2.RandomAffine(turn, scale=(1 - zoom, 1 + zoom), interpolation=bilinear, fill=grey)
+            v2.RandomAffine(
+                [-turn, turn], scale=(1 - zoom, 1 + zoom), interpolation=bilinear, fill=grey
+            )
         )
     image = [v2.ToImage()]
     steps = [*image, *geometry] if tensor_first else [*geometry, *image]
@@ -157,7 +159,7 @@ def measure(root: Path, task: str, size: int, repetitions: int) -> Iterator[dict
 
 
 def lay_out(samples: list[Sample], root: Path, long_side: int | None) -> Path:
-    """root/train/<class>/*.jpg: links to the photos, or enlarged copies; and one to validate on."""
+    """root/train/<class>/*.jpg: links to the photos, or enlarged copies."""
     for sample in samples:
         path = root / "train" / f"{sample.target:03}" / sample.path.name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,9 +170,10 @@ def lay_out(samples: list[Sample], root: Path, long_side: int | None) -> Path:
             scale = long_side / max(image.size)
             width, height = (round(side * scale) for side in image.size)
             image.convert("RGB").resize((width, height)).save(path, quality=90)
-    one = root / "val" / f"{samples[0].target:03}" / samples[0].path.name
-    one.parent.mkdir(parents=True)
-    one.symlink_to(samples[0].path)
+    for split in ("val", "test"):  # ours asks for them; the peer never looks there
+        one = root / split / f"{samples[0].target:03}" / samples[0].path.name
+        one.parent.mkdir(parents=True)
+        one.symlink_to(samples[0].path)
     return root
 
 
@@ -195,8 +198,8 @@ def main() -> None:
         for photos, long_side in (("as they are", None), (f"enlarged to {ENLARGED}", ENLARGED)):
             root = lay_out(samples, Path(place) / str(long_side) / "photos", long_side)
             for task in TASKS:
-                for row in measure(root, task, args.size, args.repetitions):
-                    rows.append({"photos": photos, "task": task} | row)
+                measured = measure(root, task, args.size, args.repetitions)
+                rows += [{"photos": photos, "task": task} | row for row in measured]
     print(
         f"{len(samples)} photos, {args.size} px, {available_cores()} core(s), batch {BATCH}, "
         f"medians of {args.repetitions}"

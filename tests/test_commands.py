@@ -155,7 +155,7 @@ def test_a_full_disk_keeps_what_was_written(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))  # less than one checkpoint
     try:
-        assert command("train.py", *tiny, "name=full") == 1
+        assert command("train.py", *tiny, "data.packed=false", "name=full") == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "could not write runs/train/full/checkpoints/last.ckpt" in error_of(capfd)

@@ -1,9 +1,11 @@
 """Random changes of one picture, each decided by the photo's own draws alone.
 
-Pictures are (height, width, 3) uint8: crops are views, and a flip moves whole pixels.
+Pictures are (height, width, 3) uint8 arrays, whose slices cost a tenth of a tensor's; crops are
+views, possibly of a pack, so nothing here writes to what it was given.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +22,8 @@ Draws = Sequence[float]
 FLIP, ROTATION, ZOOM, CROP = range(4)  # which draw decides what; a crop takes all from CROP on
 ATTEMPTS = 10  # at an area and an aspect ratio, before the whole picture is taken
 DRAWS = CROP + 2 + 2 * ATTEMPTS
+# tensors over a read-only map are only read
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 GREY = (124, 116, 104)  # ImageNet's mean colour, in the corners a rotation leaves empty
 
 
@@ -63,15 +67,20 @@ class Augmentation:
     def random(self) -> bool:
         return any((self.flip, self.rotation, self.zoom))
 
-    def __call__(self, picture: torch.Tensor, draws: Draws) -> torch.Tensor:
+    def __call__(self, picture: np.ndarray, draws: Draws) -> np.ndarray:
         flip = draws[FLIP] < self.flip
         if not (self.rotation or self.zoom):
-            return picture.flip(1) if flip else picture
+            return mirror(picture) if flip else picture
         angle = math.radians(self.rotation * (2 * draws[ROTATION] - 1))
         return warp(picture, angle, 1 + self.zoom * (2 * draws[ZOOM] - 1), flip)
 
 
-def warp(picture: torch.Tensor, angle: float, scale: float, flip: bool) -> torch.Tensor:
+def mirror(picture: np.ndarray) -> np.ndarray:
+    """Left to right; torch moves whole vectors of pixels, but only of contiguous pictures."""
+    return torch.from_numpy(np.ascontiguousarray(picture)).flip(1).numpy()
+
+
+def warp(picture: np.ndarray, angle: float, scale: float, flip: bool) -> np.ndarray:
     """Flipped, turned about its middle (radians) and scaled in one pass; corners become GREY."""
     height, width = picture.shape[:2]
     x, y, grey = _middle_out(height, width)
@@ -81,9 +90,9 @@ def warp(picture: torch.Tensor, angle: float, scale: float, flip: bool) -> torch
     torch.add(x * (side * cos * 2 / width), y * (side * sin * 2 / width), out=grid[0])
     torch.add(x * (-sin * 2 / height), y * (cos * 2 / height), out=grid[1])
     # zeros come in from outside, so grey is made zero
-    pixels = picture.permute(2, 0, 1).contiguous().float().sub_(grey)
+    pixels = torch.from_numpy(picture).permute(2, 0, 1).contiguous().float().sub_(grey)
     pixels = grid_sample(pixels[None], grid.permute(1, 2, 0)[None], align_corners=False)[0]
-    return pixels.add_(grey + 0.5).clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
+    return pixels.add_(grey + 0.5).clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
 
 
 @lru_cache(maxsize=8)
@@ -94,12 +103,12 @@ def _middle_out(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, to
     return x[None], y[:, None], torch.tensor(GREY, dtype=torch.float32).view(3, 1, 1)
 
 
-def random_crop(picture: torch.Tensor, draws: Draws, *, size: int) -> torch.Tensor:
+def random_crop(picture: np.ndarray, draws: Draws, *, size: int) -> np.ndarray:
     """size x size, anywhere inside."""
     return _cut(picture, size, size, draws[CROP], draws[CROP + 1])
 
 
-def area_crop(picture: torch.Tensor, draws: Draws, *, size: int, mode: str) -> torch.Tensor:
+def area_crop(picture: np.ndarray, draws: Draws, *, size: int, mode: str) -> np.ndarray:
     """8 to 100 % of the area at an aspect ratio of 3/4 to 4/3, resized (Szegedy et al. 2014)."""
     height, width = picture.shape[:2]
     h, w = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
@@ -112,10 +121,10 @@ def area_crop(picture: torch.Tensor, draws: Draws, *, size: int, mode: str) -> t
             break
     else:  # no attempt fits: the largest middle part of an allowed ratio, as torchvision does
         draws = [0.5] * DRAWS
-    part = _cut(picture, h, w, draws[CROP], draws[CROP + 1]).permute(2, 0, 1)
-    return resize(part, [size, size], InterpolationMode(mode)).permute(1, 2, 0)
+    part = torch.from_numpy(_cut(picture, h, w, draws[CROP], draws[CROP + 1])).permute(2, 0, 1)
+    return resize(part, [size, size], InterpolationMode(mode)).permute(1, 2, 0).numpy()
 
 
-def _cut(picture: torch.Tensor, h: int, w: int, u: float, v: float) -> torch.Tensor:
+def _cut(picture: np.ndarray, h: int, w: int, u: float, v: float) -> np.ndarray:
     top, left = int(u * (picture.shape[0] - h + 1)), int(v * (picture.shape[1] - w + 1))
     return picture[top : top + h, left : left + w]

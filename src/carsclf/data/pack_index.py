@@ -3,14 +3,12 @@
 import json
 import logging
 import uuid
-import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 log = logging.getLogger(__name__)
 
@@ -74,26 +72,22 @@ class Index:
         if not self.pictures.is_file():
             self.rows, self.end = {}, 0
             return
-        pixels, before = map_pixels(self.pictures).numpy(), len(self.rows)
+        pixels, before = map_pixels(self.pictures), len(self.rows)
         # readers may still look at what lies in the gaps, so these are not filled again
         self.end = max(map(_end, self.rows.values()), default=0)
-        self.rows = {k: r for k, r in self.rows.items() if zlib.crc32(_bytes(pixels, r)) == r[3]}
+        self.rows = {
+            k: r for k, r in self.rows.items() if zlib.crc32(pixels[r[0] : _end(r)].data) == r[3]
+        }
         if len(self.rows) < before:
             lost = before - len(self.rows)
             log.warning("%d pictures in %s are damaged: packed anew", lost, self.pictures)
 
 
-def map_pixels(path: Path) -> torch.Tensor:
+def map_pixels(path: Path) -> np.ndarray:
     """All of the map, (bytes,) uint8, read-only, on pages that all processes share."""
     if not path.stat().st_size:
-        return torch.empty(0, dtype=torch.uint8)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*not writable.*")
-        return torch.from_numpy(np.memmap(path, np.uint8, "r"))
-
-
-def _bytes(pixels: np.ndarray, row: Row) -> np.ndarray:
-    return pixels[row[0] : _end(row)]
+        return np.empty(0, np.uint8)
+    return np.asarray(np.memmap(path, np.uint8, "r"))  # memmap's own slices are slow
 
 
 def _end(row: Row) -> int:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 from PIL import Image
 from rich.progress import Progress
@@ -58,10 +57,10 @@ class Pack:
     def __contains__(self, sample: Sample) -> bool:
         return (sample.path, sample.box) in self.places
 
-    def __getitem__(self, sample: Sample) -> torch.Tensor:
-        """(height, width, 3) uint8, a view of the map: not to be written to."""
+    def __getitem__(self, sample: Sample) -> np.ndarray:
+        """(height, width, 3) uint8, a read-only view of the map."""
         offset, height, width = self.places[sample.path, sample.box]
-        return self.pixels[offset : offset + height * width * 3].view(height, width, 3)
+        return self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"pixels": None}  # else a spawned worker is sent all pictures
@@ -83,10 +82,9 @@ def open_pack(cache: Path, source: Source, stored: Stored, *, crop: str, margin:
 
     def decode(sample: Sample) -> np.ndarray | DataError:
         try:
-            picture = stored(read_picture(sample, crop=crop, margin=margin))
+            return stored.array(read_picture(sample, crop=crop, margin=margin))
         except DataError as error:
             return error
-        return picture.permute(1, 2, 0).contiguous().numpy()
 
     try:
         index = Index.read(folder)

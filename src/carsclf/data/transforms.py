@@ -6,11 +6,12 @@ conversion to float and normalisation happen on the batch, where the accelerator
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
@@ -18,7 +19,7 @@ from torchvision.transforms.v2.functional import resize
 from carsclf.data.augment import Augmentation, Draws, area_crop, draws, random_crop
 from carsclf.errors import ConfigError, nearest
 
-Step = Callable[[torch.Tensor, Draws], torch.Tensor]
+Step = Callable[[np.ndarray, Draws], np.ndarray]
 MEAN_AREA = 0.54  # of random_resized_crop's areas, uniform in [0.08, 1]
 
 
@@ -36,11 +37,14 @@ class Stored:
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         """(3, height, width) to the same, uint8."""
-        short = min(picture.shape[1:])
-        if self.rule == "at_most" and short <= self.size:
+        if self.rule == "at_most" and min(picture.shape[1:]) <= self.size:
             return picture
         shape = [self.size, self.size] if self.rule == "squash" else [self.size]
         return resize(picture, shape, InterpolationMode(self.interpolation))
+
+    def array(self, picture: torch.Tensor) -> np.ndarray:
+        """(3, height, width) to contiguous (height, width, 3), as `finish` and packs take it."""
+        return self(picture).permute(1, 2, 0).contiguous().numpy()
 
     def pixels(self, width: int, height: int) -> int:
         """How many pixels a picture of that size has afterwards."""
@@ -71,9 +75,9 @@ class EvalTransform:
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         """(3, height, width) to (3, size, size), uint8."""
-        return self.finish(self.stored(picture).permute(1, 2, 0), ()).permute(2, 0, 1)
+        return torch.from_numpy(self.finish(self.stored.array(picture), ())).permute(2, 0, 1)
 
-    def finish(self, picture: torch.Tensor, draws: Draws) -> torch.Tensor:
+    def finish(self, picture: np.ndarray, draws: Draws) -> np.ndarray:
         """(height, width, 3) to (size, size, 3); the middle, rounded as torchvision does."""
         top, left = (round((side - self.size) / 2) for side in picture.shape[:2])
         return picture[top : top + self.size, left : left + self.size]
@@ -96,10 +100,10 @@ class TrainTransform:
 
     def __call__(self, picture: torch.Tensor, seed: int = 0) -> torch.Tensor:
         """(3, height, width) to (3, size, size), uint8."""
-        picture = self.stored(picture).permute(1, 2, 0)
-        return self.finish(picture, draws([seed])[0]).permute(2, 0, 1)
+        finished = self.finish(self.stored.array(picture), draws([seed])[0])
+        return torch.from_numpy(finished).permute(2, 0, 1)
 
-    def finish(self, picture: torch.Tensor, draws: Draws) -> torch.Tensor:
+    def finish(self, picture: np.ndarray, draws: Draws) -> np.ndarray:
         """(height, width, 3) to (size, size, 3), as the draws, uniform in [0, 1), decide."""
         for step in self.steps:
             picture = step(picture, draws)
@@ -155,5 +159,5 @@ def build_transforms(name: str, size: int, interpolation: str, augmentation: Aug
     return PAIRS[name](size, interpolation, augmentation)
 
 
-def _augment(augmentation: Augmentation) -> Sequence[Step]:
-    return [augmentation] if augmentation.random else []
+def _augment(augmentation: Augmentation) -> tuple[Step, ...]:
+    return (augmentation,) if augmentation.random else ()
