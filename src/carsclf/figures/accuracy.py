@@ -50,7 +50,7 @@ def draw_spending(studies: dict[str, tuple[str, pd.DataFrame, float | None]], pa
     for label, (mode, table, baseline) in studies.items():
         colour = shade(mode)
         best = 100 * table["value"].cummax()
-        axis.scatter(table["spent"], 100 * table["value"], s=5, color=colour, alpha=0.25, lw=0,
+        axis.scatter(table["spent"], 100 * table["value"], s=11, color=colour, alpha=0.4, lw=0,
                      rasterized=True)  # fmt: skip
         axis.step(table["spent"], best, where="post", color=colour, lw=2)
         ends.append((float(table["spent"].iloc[-1]), float(best.iloc[-1]),
@@ -73,26 +73,28 @@ def draw_spending(studies: dict[str, tuple[str, pd.DataFrame, float | None]], pa
 
 
 def draw_calibration(curves: dict[str, tuple[str, str, pd.DataFrame]], path: Path) -> None:
-    """Accuracy over confidence; on the diagonal a model is right as often as it says.
+    """Accuracy over confidence, a panel each; on the diagonal a model is as right as it is sure.
 
     label -> (mode, role, table of analysis.calibration.reliability)
     """
-    figure = Figure(figsize=(4.8, 4.4), layout="constrained")
-    axis = figure.subplots()
-    axis.plot([0, 1], [0, 1], color=PALE, lw=1, ls=":")
-    axis.annotate("calibrated", (0.14, 0.14), rotation=45, color=PALE, va="bottom", ha="center",
-                  rotation_mode="anchor", fontsize=8)  # fmt: skip
-    ends = []
-    for label, (mode, role, table) in curves.items():
+    figure = Figure(figsize=(7.6, 2.6), layout="constrained")
+    axes = figure.subplots(1, max(3, len(curves)), sharex=True, sharey=True)
+    for axis, (label, (mode, role, table)) in zip(axes, curves.items(), strict=False):
         colour = shade(mode, role)
-        axis.plot(table["confidence"], table["accuracy"], color=colour, lw=1.5)
-        sizes = 10 + 110 * table["images"] / table["images"].sum()
-        axis.scatter(table["confidence"], table["accuracy"], s=sizes, color=colour, lw=0)
-        ends.append((1.0, float(table["accuracy"].iloc[-1]), label, colour))
-    label_ends(axis, ends, gap=0.06)
-    axis.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
-    axis.set(xlabel="confidence (probability of the predicted class)", ylabel="accuracy")
-    axis.grid(color=GRID)
+        axis.plot([0, 1], [0, 1], color=PALE, lw=1, ls=":")
+        axis.vlines(table["confidence"], table["confidence"], table["accuracy"], color=colour,
+                    lw=1, alpha=0.5)  # fmt: skip
+        sizes = 6 + 150 * table["images"] / table["images"].sum()
+        axis.scatter(table["confidence"], table["accuracy"], s=sizes, color=colour, lw=0, zorder=3)
+        axis.set(xlim=(0, 1.03), ylim=(0, 1.03), aspect="equal")
+        axis.set_title(label.replace(", ", ",\n", 1), fontsize=8.5)
+        axis.set_xticks([0, 0.5, 1])
+        axis.set_yticks([0, 0.5, 1])
+        axis.grid(color=GRID)
+    for axis in axes[len(curves) :]:
+        axis.axis("off")
+    axes[0].set(ylabel="accuracy")
+    figure.supxlabel("confidence: the probability of the predicted class", fontsize=9)
     save(figure, path)
 
 

@@ -8,6 +8,9 @@ from matplotlib.figure import Figure
 
 from carsclf.figures.style import GRID, INK, PALE, label_ends, save, shade
 
+TICKS = [s / 3600 for s in (0.01, 0.1, 1, 10, 60, 600)] + [1, 10, 100, 1000, 10_000]
+"""Round times, in hours."""
+
 
 def draw_costs(table: pd.DataFrame, path: Path) -> None:
     """Two bars per study: what its trials cost, and what as many full trainings would have.
@@ -56,10 +59,7 @@ def draw_workers(
     axis.set_xticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
     axis.minorticks_off()
     low, high = axis.get_ylim()
-    ticks = [t for d in range(-5, 6) for t in (10.0**d, 2 * 10.0**d, 5 * 10.0**d)]
-    shown = [t for t in ticks if low <= t <= high]
-    if np.log10(high / low) > 2.5:
-        shown = [t for t in shown if np.isclose(np.log10(t) % 1, 0)]
+    shown = [t for t in TICKS if low <= t <= high]
     axis.set_yticks(shown, [hours(t) for t in shown])
     axis.minorticks_off()
     label_ends(axis, ends, gap=float(np.log10(high / low)) / 15)
@@ -70,10 +70,10 @@ def draw_workers(
 
 def hours(value: float) -> str:
     """Hours as people say them: seconds, minutes or hours."""
-    if value * 3600 < 99.5:
-        return f"{value * 3600:.3g} s"
-    if value < 1.65:
-        return f"{value * 60:.3g} min"
-    return (
-        f"{value:,.2f} h" if value < 10 else f"{value:,.1f} h" if value < 100 else f"{value:,.0f} h"
-    )
+    if value * 3600 < 59.5:
+        return f"{value * 3600:.2g} s" if value * 3600 < 9.95 else f"{value * 3600:.0f} s"
+    if value < 0.995:
+        return f"{value * 60:.2g} min" if value * 60 < 9.95 else f"{value * 60:.0f} min"
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    text = f"{value:,.{digits}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + " h"

@@ -33,7 +33,7 @@ def draw_kinds(table: pd.DataFrame, path: Path) -> None:
 def _draw_shares(
     table: pd.DataFrame, colours: dict[str, str], path: Path, what: str, *, percent: bool = False
 ) -> None:
-    figure = Figure(figsize=(7.2, 0.5 * len(table) + 1.15), layout="constrained")
+    figure = Figure(figsize=(7.2, 0.62 * len(table) + 1.15), layout="constrained")
     axis = figure.subplots()
     parts = list(colours)
     total = table[parts].sum(axis=1).to_numpy(float)
@@ -44,17 +44,19 @@ def _draw_shares(
     places = np.arange(len(table))[::-1]
     longest = max(float(widths.sum(axis=1).max()), 1e-9)
     for i, part in enumerate(parts):
-        axis.barh(places, widths[:, i], left=lefts[:, i], height=0.62, color=colours[part], lw=0)
+        axis.barh(places, widths[:, i], left=lefts[:, i], height=0.5, color=colours[part], lw=0)
         for y, width, left in zip(places, widths[:, i], lefts[:, i], strict=True):
-            if width > 0.05 * longest:
+            if width > 0.045 * longest:
                 dark = sum(int(colours[part][k : k + 2], 16) for k in (1, 3, 5)) < 400
                 said = f"{width:.0f} %" if percent else f"{width:.0f}"
                 axis.text(left + width / 2, y, said, ha="center", va="center",
                           color="white" if dark else INK)  # fmt: skip
-    axis.set_yticks(places, table["label"])
-    axis.tick_params(axis="y", length=0)
+    for y, label in zip(places, table["label"], strict=True):
+        axis.text(0, y + 0.3, label, va="bottom", color=INK)
+    axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.set(xlabel=f"{what}{' (%)' if percent else ''}", xlim=(0, longest))
+    axis.set_ylim(-0.4, len(table) - 0.25)
     handles = [axis.barh(0, 0, color=colour) for colour in colours.values()]
     figure.legend(handles, parts, loc="outside upper left", ncols=len(parts), frameon=False,
                   handlelength=1, handleheight=1, columnspacing=1.4)  # fmt: skip
@@ -69,7 +71,7 @@ def draw_rates(table: pd.DataFrame, overall: float, mode: str, path: Path) -> No
     causes = list(dict.fromkeys(table["cause"]))
     columns = min(3, len(causes))
     rows = -(-len(causes) // columns)
-    figure = Figure(figsize=(7.6, 1.55 * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(7.6, 1.75 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
     colour = shade(mode)
     for axis, cause in zip(axes.flat, causes, strict=False):

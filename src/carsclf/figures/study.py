@@ -108,7 +108,10 @@ def draw_fidelities(
         part = trials[trials["epochs"].between(low, high)]
         axis.scatter(part["value"], part["best"], s=14, color=colour, alpha=0.8, lw=0)
         span = f"{low}" if low == high else f"{low} to {high}"
-        axis.set_title(f"{span} epochs ({len(part)} trials)", fontsize=9)
+        axis.set_title(
+            f"{span} epoch{'s' * (span != '1')} ({len(part)} trial{'s' * (len(part) != 1)})",
+            fontsize=9,
+        )
         axis.set_xscale("log" if log else "linear")
         _plain(axis)
     axes[0].set_ylabel(metric)
