@@ -152,7 +152,7 @@ def _study_table(context: Context, made: Section, studies: pd.DataFrame) -> None
         "gain over the baseline, points": ("gain", points),
         "paid hours per point gained": ("hours_per_point", str),
         "paid money per point gained": ("money_per_point", str),
-        f"per point over {lowest}, as published": ("money_per_point_over_lowest", str),
+        f"paid money per point over {lowest}": ("money_per_point_over_lowest", str),
     }
     shown = pd.DataFrame(
         [
