@@ -21,8 +21,11 @@ CHANCE = {
 }
 """Keys in which runs of one configuration may differ."""
 MODELS = {
-    "resnet18": "ResNet-18", "resnet50": "ResNet-50", "inception_v4": "Inception-v4",
-    "tf_efficientnet_lite0": "Lite0", "mobilenetv2_100": "MobileNetV2",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "inception_v4": "Inception-v4",
+    "tf_efficientnet_lite0": "Lite0",
+    "mobilenetv2_100": "MobileNetV2",
 }
 """How models are called on the page; others keep timm's name."""
 WORDS = {"finetune": "fine-tuned", "freeze": "frozen", "partial": "partly frozen"}
