@@ -54,7 +54,7 @@ def make_run(
     config = config_of(mode, values, protocol=protocol, name=source) | {"seed": seed}
     files.config.write_text(yaml.safe_dump(config))
     Run(
-        model=config["model"]["name"],
+        model="resnet18" if mode == "finetune" else "resnet50",
         weights=weights,
         mode=mode,
         boundary=None,

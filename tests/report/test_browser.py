@@ -11,6 +11,7 @@ import pytest
 from carsclf.data.rendered_cars import class_names, render
 from carsclf.records import Predictions, RunFolder
 from carsclf.report.command import write_report
+from carsclf.report.context import Price
 from tests.report.folders import FOUND, make_run, make_study
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -40,7 +41,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = (study / "config.yaml").read_text()
     config = config.replace("stanford_cars", "rendered_cars").replace("published", "official")
     (study / "config.yaml").write_text(config)
-    return write_report(runs=runs, studies=[study], folder=root / "report", gallery=8)
+    price = Price(2.0, machine="a machine", source="example.org/" + "a" * 60)  # wide
+    return write_report(runs=runs, studies=[study], folder=root / "report", gallery=8, price=price)
 
 
 @pytest.fixture(scope="module")

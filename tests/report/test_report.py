@@ -107,8 +107,9 @@ def test_a_clean_judgement_of_several_seeds(tmp_path: Path) -> None:
     assert accuracy.loc["winner", "split"] == "test"
     assert set(accuracy.index) == {"winner", "baseline"}
     gains = pd.read_csv(tables / "gains.csv")
-    assert gains["mcnemar_p"][0] < 0.05
-    assert gains["low"][0] < gains["gain"][0] < gains["high"][0]
+    (gain,) = gains.to_dict("records")
+    assert gain["mcnemar_p"] < 0.05
+    assert gain["low"] < gain["gain"] < gain["high"]
     assert "judged on test, which the search never saw" in text.sections["search"]
     assert "Judged on validation" not in text.sections[""]
     fates = pd.read_csv(tables / "fates.csv")

@@ -31,8 +31,8 @@ def expected_calibration_error(hits: np.ndarray, confidence: np.ndarray, bins: i
     Naeini et al., AAAI 2015; Guo et al., ICML 2017.
     """
     table = reliability(hits, confidence, bins)
-    gap = (table["accuracy"] - table["confidence"]).abs()
-    return float((table["images"] * gap).sum() / len(hits))
+    images, sure, right = table[["images", "confidence", "accuracy"]].to_numpy(float).T
+    return float((images * np.abs(right - sure)).sum() / len(hits))
 
 
 def refusal(hits: np.ndarray, confidence: np.ndarray, points: int = 101) -> pd.DataFrame:

@@ -40,7 +40,7 @@ def segments(events: Iterable[dict[str, Any]]) -> list[Segment]:
     seen: set[int] = set()
     ended = 0
     for event in events:
-        kind, trial = event["kind"], event.get("trial")
+        kind, trial = event["kind"], event.get("trial", -1)
         if kind == "start" and trial not in running:
             promoted = trial in seen
             running[trial] = {"trial": trial, "seconds": 0.0, "promoted": promoted, "before": ended}
@@ -108,12 +108,12 @@ def most_at_once(events: Iterable[dict[str, Any]]) -> int:
     running: set[int] = set()
     most = 0
     for event in events:
-        kind, trial = event["kind"], event.get("trial")
-        if kind == "start" and trial is not None:
+        kind, trial = event["kind"], event.get("trial", -1)
+        if kind == "start":
             running.add(trial)
             most = max(most, len(running))
         elif kind in ("error", "reject") or (
             kind == "decision" and event["decision"] != "CONTINUE"
         ):
-            running.discard(trial)  # type: ignore[arg-type]
+            running.discard(trial)
     return most

@@ -33,7 +33,7 @@ def measure(path: Path) -> dict[str, float]:
     except (OSError, SyntaxError, ValueError):  # what Pillow raises for broken files
         return dict.fromkeys(names, float("nan"))
     pixels = np.asarray(grey, np.float32) / 255
-    around = np.hypot(*np.gradient(pixels))
+    around = np.linalg.norm(np.gradient(pixels), axis=0)
     frame = np.ones(around.shape, bool)
     down, right = (max(1, round(FRAME * side)) for side in around.shape)
     frame[down:-down, right:-right] = False

@@ -18,7 +18,7 @@ def draw_accuracies(table: pd.DataFrame, path: Path) -> None:
     table = table.sort_values("accuracy", ignore_index=True)
     figure = Figure(figsize=(7.2, 0.46 * len(table) + 0.9), layout="constrained")
     axis = figure.subplots()
-    for y, row in table.iterrows():
+    for y, row in enumerate(table.to_dict("records")):
         colour = shade(row["mode"], row["role"])
         axis.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, lw=5, alpha=0.35,
                   solid_capstyle="butt")  # fmt: skip
@@ -58,7 +58,13 @@ def draw_spending(studies: dict[str, tuple[str, pd.DataFrame, float | None]], pa
         values += [*best, *(100 * table["value"])]
         if baseline is not None:
             pale = shade(mode, "baseline")
-            axis.plot([0, table["spent"].max()], [100 * baseline] * 2, "--", color=pale, lw=1.2)
+            axis.plot(
+                [0.0, float(table["spent"].to_numpy().max())],
+                [100 * baseline, 100 * baseline],
+                "--",
+                color=pale,
+                lw=1.2,
+            )
             said = f"baseline {100 * baseline:.1f} %"
             ends.append((float(table["spent"].iloc[-1]), 100 * baseline, said, pale))
             values.append(100 * baseline)
@@ -107,10 +113,10 @@ def draw_refusal(curves: dict[str, tuple[str, str, pd.DataFrame]], path: Path) -
     axis = figure.subplots()
     starts, lows = [], []
     for label, (mode, role, table) in curves.items():
-        shown = table[table["refused"] <= 0.9]
-        colour, percent = shade(mode, role), 100 * shown["accuracy"]
+        shown = table.query("refused <= 0.9")
+        colour, percent = shade(mode, role), 100 * shown["accuracy"].to_numpy(float)
         axis.plot(100 * shown["refused"], percent, color=colour, lw=2)
-        starts.append((90.0, float(percent.iloc[-1]), label, colour))
+        starts.append((90.0, float(percent[-1]), label, colour))
         lows.append(percent.min())
     low = max(0.0, min(lows) - 4)
     label_ends(axis, starts, gap=(100 - low) / 16)

@@ -20,7 +20,7 @@ def draw_costs(table: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(7.2, 0.95 * len(table) + 0.8), layout="constrained")
     axis = figure.subplots()
     longest = max(table["as_full"].max(), table["paid"].max())
-    for y, row in enumerate(table[::-1].to_dict("records")):
+    for y, row in enumerate(table.iloc[::-1].to_dict("records")):
         bars = (("as_full", "baseline", "all full-length", -0.19), ("paid", "", "paid", 0.19))
         for column, role, said, shift in bars:
             axis.barh(y + shift, row[column], height=0.34, color=shade(row["mode"], role))
@@ -36,11 +36,11 @@ def draw_costs(table: pd.DataFrame, path: Path) -> None:
 
 
 def draw_workers(
-    studies: dict[str, tuple[str, pd.DataFrame, tuple[int, float] | None]], path: Path
+    studies: dict[str, tuple[str, pd.DataFrame, tuple[int, float]]], path: Path
 ) -> None:
     """Wall-clock time against workers: simulated, as a mere division (dotted), measured (a ring).
 
-    label -> (mode, table of analysis.parallel.scaling, (workers, hours) measured or None)
+    label -> (mode, table of analysis.parallel.scaling, (workers, hours) measured)
     """
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axis = figure.subplots()

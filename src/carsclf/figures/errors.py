@@ -1,5 +1,6 @@
 """What errors are made of, and where they are."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,13 @@ def draw_kinds(table: pd.DataFrame, path: Path) -> None:
 
     Columns: label, then one per kind (counts), nearest first.
     """
-    kinds = [c for c in table.columns if c != "label"]
+    kinds = [str(c) for c in table.columns if c != "label"]
     colours = dict(zip(kinds, KIND_COLOURS, strict=True))
     _draw_shares(table, colours, path, "errors", percent=True)
 
 
 def _draw_shares(
-    table: pd.DataFrame, colours: dict[str, str], path: Path, what: str, *, percent: bool = False
+    table: pd.DataFrame, colours: Mapping[str, str], path: Path, what: str, *, percent: bool = False
 ) -> None:
     figure = Figure(figsize=(7.2, 0.62 * len(table) + 1.15), layout="constrained")
     axis = figure.subplots()
@@ -57,7 +58,7 @@ def _draw_shares(
     axis.spines["left"].set_visible(False)
     axis.set(xlabel=f"{what}{' (%)' if percent else ''}", xlim=(0, longest))
     axis.set_ylim(-0.4, len(table) - 0.25)
-    handles = [axis.barh(0, 0, color=colour) for colour in colours.values()]
+    handles = [axis.barh(0, 0, color=colour)[0] for colour in colours.values()]
     figure.legend(handles, parts, loc="outside upper left", ncols=len(parts), frameon=False,
                   handlelength=1, handleheight=1, columnspacing=1.4)  # fmt: skip
     save(figure, path)

@@ -19,11 +19,11 @@ def draw_learning_curves(
     axis = figure.subplots()
     ends = []
     for label, (mode, role, table) in runs.items():
-        colour, percent = shade(mode, role), 100 * table[metric]
+        colour, percent = shade(mode, role), 100 * table[metric].to_numpy(float)
         axis.plot(table["epoch"], percent, color=colour, linewidth=2)
-        said = f"{label}, {percent.iloc[-1]:.1f} %"
-        ends.append((float(table["epoch"].iloc[-1]), float(percent.iloc[-1]), said, colour))
-    top = max(100 * table[metric].max() for *_, table in runs.values())
+        said = f"{label}, {percent[-1]:.1f} %"
+        ends.append((float(table["epoch"].iloc[-1]), float(percent[-1]), said, colour))
+    top = max(100 * table[metric].to_numpy(float).max() for *_, table in runs.values())
     limit = min(100.0, float(top) * 1.08 + 1)
     label_ends(axis, ends, gap=limit / 16)
     axis.set(xlabel="epoch", ylim=(0, limit))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 MODE_COLOURS = {"finetune": "#c8553d", "freeze": "#2f6690", "partial": "#6a994e"}
 INK, PALE, GRID = "#333333", "#8a8f98", "#e5e5e5"
 GOOD, BAD = "#6a994e", "#b23a48"
-LOOK = {
+LOOK: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -41,7 +42,8 @@ def shade(mode: str, role: str = "") -> str:
     colour = MODE_COLOURS.get(mode, INK)
     if role != "baseline":
         return colour
-    return to_hex(0.5 * np.array(to_rgb(colour)) + 0.5)
+    red, green, blue = (0.5 * part + 0.5 for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

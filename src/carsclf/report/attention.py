@@ -23,8 +23,10 @@ def overlays(
     installed or the network has no stages.
     """
     try:
-        from pytorch_grad_cam import GradCAM
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+        from pytorch_grad_cam import GradCAM  # pyright: ignore[reportMissingImports]
+        from pytorch_grad_cam.utils.model_targets import (  # pyright: ignore[reportMissingImports]
+            ClassifierOutputTarget,
+        )
     except ImportError as error:
         raise ConfigError(
             f"attention=true needs the grad-cam package ({error}): pip install 'carsclf[attention]'"

@@ -82,7 +82,10 @@ class Desk:
             [write(row[column]) for column, write in show.values()]
             for row in table.to_dict("records")
         ]
-        numeric = [bool(rows) and all(_is_number(r[i]) for r in rows) for i in range(len(show))]
+        numeric = [
+            i > 0 and bool(rows) and all(_is_number(row[i]) for row in rows)
+            for i in range(len(show))
+        ]
         content = {
             "head": list(show),
             "rows": rows,

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from carsclf.analysis.cost import StudyCost, money, per_point, study_cost
@@ -63,7 +64,7 @@ def training_table(context: Context) -> pd.DataFrame:
     for group in context.groups:
         if not group.runs:
             continue
-        took = pd.Series([run.run.seconds / 3600 for run in group.runs])
+        took = np.array([run.run.seconds / 3600 for run in group.runs])
         cost = money(took.mean(), context.price.price_per_hour)
         figures = FIGURES.get(group.mode) if context.material.source == SOURCE else None
         rows.append(
@@ -72,7 +73,7 @@ def training_table(context: Context) -> pd.DataFrame:
                 "mode": group.mode,
                 "runs": len(group.runs),
                 "hours": took.mean(),
-                "sd": took.std(),
+                "sd": took.std(ddof=1) if len(took) > 1 else math.nan,
                 "money": math.nan if cost is None else cost,
                 "device": listed(sorted({run.run.device for run in group.runs})),
                 "published": figures.hours if figures else math.nan,
@@ -83,7 +84,7 @@ def training_table(context: Context) -> pd.DataFrame:
 
 def cost_of(study: StudyMaterial) -> StudyCost | None:
     """Of a study whose trials were timed."""
-    spent, seconds = study.trials["cost"].sum(), study.trials["seconds"].sum()
+    spent, seconds = study.trials[["cost", "seconds"]].to_numpy(float).sum(axis=0)
     if not spent or not seconds:
         return None
     return study_cost(float(seconds), float(spent), len(study.trials))
@@ -168,8 +169,10 @@ def _study_table(context: Context, made: Section, studies: pd.DataFrame) -> None
 def _answer(trainings: pd.DataFrame, studies: pd.DataFrame, currency: str) -> str:
     said = []
     if len(trainings):
-        by_mode = trainings.groupby("mode", sort=False)["hours"].mean()
-        each = [f"{hours(v)} ({WORDS.get(str(m), m)})" for m, v in by_mode.items()]
+        by_mode: dict[str, list[float]] = {}
+        for mode, took in zip(trainings["mode"], trainings["hours"], strict=True):
+            by_mode.setdefault(mode, []).append(took)
+        each = [f"{hours(float(np.mean(v)))} ({WORDS.get(m, m)})" for m, v in by_mode.items()]
         said.append(f"one training takes {listed(each)}")
     if len(studies):
         each = [
@@ -179,7 +182,7 @@ def _answer(trainings: pd.DataFrame, studies: pd.DataFrame, currency: str) -> st
         ]
         said.append(listed(each))
         if len(studies) == 2:
-            high, low = studies["as_full"].max(), studies["as_full"].min()
+            low, high = sorted(studies["as_full"].tolist())
             share = 1 - low / high
             apart = high - low
             told = f"{apart:,.0f} h" if apart >= 10 else hours(apart)

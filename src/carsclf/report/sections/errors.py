@@ -70,7 +70,7 @@ def _kinds(context: Context, made: Section) -> pd.DataFrame:
                 "The class names have no make, model and year, so errors are not split by them."
             )
             return pd.DataFrame()
-        if table["errors"].sum():
+        if table["errors"].to_numpy().any():
             rows.append(
                 {"label": group.label, **dict(zip(table["kind"], table["errors"], strict=True))}
             )
@@ -131,10 +131,11 @@ def _causes(
     if not values:
         made.note("The photos are not where the predictions say (root=...): no rates by proxy.")
         return
-    table = pd.concat([error_rates(wrong, values), _distances(predictions)])
+    rates = error_rates(wrong, values)
+    table = pd.concat([rates, _distances(predictions)])
     overall, mode = float(wrong.mean()), best.mode
     context.desk.figure(
-        made, "causes", caption, lambda path: draw_rates(table, overall, mode, path)
+        made, "causes", caption, lambda path: draw_rates(rates, overall, mode, path)
     )
     show = {
         what: ("cause", str),
@@ -207,12 +208,13 @@ def _answer(
     number, total = int(wrong.sum()), len(wrong)
     said = [f"{best.label} is wrong on {number:,} of {total:,} photos ({context.judged})"]
     if len(kinds) and number:
-        own = kinds[kinds["label"] == best.label].drop(columns="label").sum()
-        if own.sum():
-            each = [
-                f"{percent(v / own.sum(), 0)} name another {k[6:]}" for k, v in own.items() if v
-            ]
-            said.append(f"of its errors {listed(each)}")
+        own = next(row for row in kinds.to_dict("records") if row["label"] == best.label)
+        each = [
+            f"{percent(own[kind] / number, 0)} name another {kind.removeprefix('other ')}"
+            for kind in KINDS
+            if own[kind]
+        ]
+        said.append(f"of its errors {listed(each)}")
     if len(fates):
         row = fates.iloc[0]
         said.append(

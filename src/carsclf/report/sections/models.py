@@ -32,7 +32,9 @@ def section(context: Context) -> Section:
     table = accuracy_table(context)
     draw = lambda path: draw_accuracies(table, path)  # noqa: E731
     made_of = "Dots: mean over seeds; small dots: seeds; bars: 95 % Wilson intervals"
-    hollow = "; hollow diamonds: published" if table["published"].notna().any() else ""
+    hollow = (
+        "; hollow diamonds: published" if bool(table["published"].notna().to_numpy().any()) else ""
+    )
     context.desk.figure(made, "accuracy", f"{made_of}{hollow}. {context.judged}.", draw)
     caption = (
         f"Top-1, {context.judged}. The interval is Wilson's (95 %) for the mean over seeds: it "
@@ -108,7 +110,7 @@ def _columns(table: pd.DataFrame) -> dict:
         "95 % from": ("low", lambda v: percent(v, 1)),
         "to": ("high", lambda v: percent(v, 1)),
     }
-    if table["published"].notna().any():
+    if bool(table["published"].notna().to_numpy().any()):
         columns["published"] = ("published", percent)
     return columns
 

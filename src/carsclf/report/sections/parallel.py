@@ -43,7 +43,7 @@ def section(context: Context) -> Section:
     context.desk.figure(made, "workers", caption, lambda path: draw_workers(drawn, path))
     made.note(ASSUMPTION)
     for name, (_, table) in tables.items():
-        shown = table[table["workers"].isin(SHOWN)]
+        shown = table.query("workers in @SHOWN")
         workers, took = measured[name]
         caption = f"Study {name}; measured: {hours(took)} with at most {workers} at once."
         show = {

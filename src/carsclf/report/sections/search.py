@@ -136,7 +136,7 @@ def _study(context: Context, made: Section, study: StudyMaterial) -> None:
     else:
         made.note(f"{len(scored)} trials are too few for importances ({ENOUGH} needed).")
     columns = [c for c in study.trials if c not in ("overrides", "error", "folder")]
-    _best(context, made, study, study.trials[columns])
+    _best(context, made, study, study.trials.filter(columns))
 
 
 def _best(context: Context, made: Section, study: StudyMaterial, trials: pd.DataFrame) -> None:
