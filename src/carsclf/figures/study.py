@@ -88,7 +88,15 @@ def draw_curves(curves: pd.DataFrame, metric: str, best: int, path: Path) -> Non
     figure.savefig(path, dpi=150)
 
 
-def draw_fidelities(trials: pd.DataFrame, key: str, log: bool, metric: str, path: Path) -> None:
+def draw_fidelities(
+    trials: pd.DataFrame,
+    key: str,
+    log: bool,
+    metric: str,
+    path: Path,
+    *,
+    colour: str = COLOURS["multitask"],
+) -> None:
     """Where trials that got that many epochs sampled one hyperparameter, one panel each.
 
     Columns: epochs, best and value (the hyperparameter's).
@@ -98,9 +106,12 @@ def draw_fidelities(trials: pd.DataFrame, key: str, log: bool, metric: str, path
     axes = figure.subplots(1, len(steps), squeeze=False, sharex=True, sharey=True)[0]
     for axis, (low, high) in zip(axes, steps, strict=True):
         part = trials[trials["epochs"].between(low, high)]
-        axis.scatter(part["value"], part["best"], s=14, color=COLOURS["multitask"], alpha=0.8, lw=0)
+        axis.scatter(part["value"], part["best"], s=14, color=colour, alpha=0.8, lw=0)
         span = f"{low}" if low == high else f"{low} to {high}"
-        axis.set_title(f"{span} epochs ({len(part)} trials)", fontsize=9)
+        axis.set_title(
+            f"{span} epoch{'s' * (span != '1')} ({len(part)} trial{'s' * (len(part) != 1)})",
+            fontsize=9,
+        )
         axis.set_xscale("log" if log else "linear")
         _plain(axis)
     axes[0].set_ylabel(metric)
@@ -133,7 +144,9 @@ def draw_parallel(
     figure.savefig(path, dpi=150)
 
 
-def draw_importance(importance: pd.DataFrame, count: int, path: Path) -> None:
+def draw_importance(
+    importance: pd.DataFrame, count: int, path: Path, *, colour: str = COLOURS["asha"]
+) -> None:
     """How much worse a model of the metric gets without each hyperparameter.
 
     Columns: key, mean, deviation.
@@ -145,7 +158,7 @@ def draw_importance(importance: pd.DataFrame, count: int, path: Path) -> None:
         ordered["key"],
         ordered["mean"],
         xerr=ordered["deviation"],
-        color=COLOURS["asha"],
+        color=colour,
         height=0.6,
     )
     axis.set_xlabel(f"loss of R² when shuffled (random forest on {count} trials)", fontsize=9)

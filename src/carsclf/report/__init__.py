@@ -1,0 +1,1 @@
+"""The study's questions answered on one page, from run and study folders."""

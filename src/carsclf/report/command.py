@@ -1,0 +1,103 @@
+"""`report.py`: run and study folders in, one page out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from carsclf.errors import ConfigError
+from carsclf.figures.style import look
+from carsclf.records import RANDOM_WEIGHTS
+from carsclf.report.context import Context, Price
+from carsclf.report.groups import make_groups
+from carsclf.report.material import read_material
+from carsclf.report.page import Desk
+from carsclf.report.pairs import make_pairs
+from carsclf.report.sections import confidence, cost, errors, method, models, parallel, search
+
+ORDER = (models, search, cost, parallel, errors, confidence, method)
+
+
+def report(config: DictConfig) -> Path:
+    """Writes the page, its tables and figures into `folder`; returns the page's path."""
+    price = _price(OmegaConf.to_container(config.cost))
+    gallery = config.gallery
+    if not isinstance(gallery, int) or gallery < 0:
+        raise ConfigError(f"gallery={gallery}: expected a number of errors, 0 for none")
+    page = write_report(
+        runs=_folders(config.runs, "runs"),
+        studies=_folders(config.studies, "studies"),
+        folder=Path(config.folder),
+        price=price,
+        gallery=gallery,
+        attention=bool(config.attention),
+        root=config.root,
+    )
+    print(f"report: {page}")
+    return page
+
+
+def write_report(
+    *,
+    runs: Sequence[Path],
+    studies: Sequence[Path],
+    folder: Path,
+    price: Price | None = None,
+    gallery: int = 24,
+    attention: bool = False,
+    root: str | None = None,
+) -> Path:
+    """The report of `report.py`, from plain arguments; `root`: of the photos, where they moved."""
+    material = read_material(runs, studies)
+    groups = make_groups(material)
+    pairs = make_pairs(groups)
+    desk = Desk(folder)
+    context = Context(material, groups, pairs, desk, price or Price(), gallery, attention, root)
+    _warn(context)
+    with look():
+        sections = [part.section(context) for part in ORDER]
+    classes = material.class_names
+    facts = f"{material.source}, {len(classes)} classes; {context.judged}" if classes else (
+        f"{material.source}; {context.judged}"
+    )  # fmt: skip
+    title = f"Which model, at what cost, and what is still wrong: {material.source}"
+    return desk.write(title, facts, context.warnings, sections)
+
+
+def _warn(context: Context) -> None:
+    """What must stand at the top of the page."""
+    material = context.material
+    marked = [g.label for g in context.groups if g.random]
+    if marked:
+        context.warnings.append(f"{RANDOM_WEIGHTS}: {'; '.join(marked)}")
+    names = material.class_names
+    if names and len(names) == 1:
+        context.warnings.append("One class only: every accuracy is 100 % by construction.")
+    without = [r.name for r in material.runs if "test" not in r.predictions]
+    if material.split == "val" and material.studies:
+        which = f" (missing for {', '.join(without[:6])})" if without else ""
+        context.warnings.append(
+            "Judged on validation, by which the searches chose: there are no predictions of a test "
+            f"split for every run{which}. python evaluate.py run=<run> split=test writes them "
+            "where the protocol has a test split."
+        )
+
+
+def _folders(value: Any, name: str) -> list[Path]:
+    if isinstance(value, str) or value is None:
+        value = [value] if value else []
+    folders = [Path(str(item)) for item in value]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{name}: {folder} is no folder")
+    if len(set(folders)) < len(folders):
+        raise ConfigError(f"{name}: a folder is named twice")
+    return folders
+
+
+def _price(values: Any) -> Price:
+    price = values.get("price_per_hour")
+    if price is not None and (not isinstance(price, int | float) or price < 0):
+        raise ConfigError(f"cost.price_per_hour={price}: expected a price, 0 or more, or null")
+    return Price(**values)

@@ -1,0 +1,130 @@
+"""The page itself: what sections leave on the desk, written as HTML, figures and tables."""
+
+import base64
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from carsclf.records import atomic_write
+
+TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
+Show = Mapping[str, tuple[str, Callable[[Any], str]]]
+"""Of a table: heading -> (column, how its values are written)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing on the page; `kind` chooses how the template shows `content`."""
+
+    kind: str
+    content: Any
+    caption: str = ""
+
+
+@dataclass
+class Section:
+    """One question; `answer` is one plain sentence made from the numbers."""
+
+    id: str
+    title: str
+    answer: str = ""
+    parts: list[Part] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.parts.append(Part("note", text))
+
+    def heading(self, text: str) -> None:
+        self.parts.append(Part("heading", text))
+
+    def commands(self, lines: Sequence[str], caption: str = "") -> None:
+        self.parts.append(Part("commands", list(lines), caption))
+
+    def definitions(self, pairs: Sequence[tuple[str, str]], caption: str = "") -> None:
+        self.parts.append(Part("definitions", list(pairs), caption))
+
+    def gallery(self, items: Sequence[Mapping[str, Any]], caption: str) -> None:
+        self.parts.append(Part("gallery", list(items), caption))
+
+
+@dataclass
+class Desk:
+    """Where figures and tables are laid down: beside the page, and into it."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        for name in ("figures", "tables", "gallery"):  # of an earlier report
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def figure(
+        self, section: Section, name: str, caption: str, draw: Callable[[Path], None]
+    ) -> None:
+        """Draws into figures/<name>.svg and shows it."""
+        path = self.folder / "figures" / f"{name}.svg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(path)
+        content = {"uri": data_uri(path), "file": f"figures/{path.name}"}
+        section.parts.append(Part("figure", content, caption))
+
+    def table(
+        self, section: Section, name: str, table: pd.DataFrame, caption: str, show: Show
+    ) -> None:
+        """Writes tables/<name>.csv with full numbers and shows some columns as people read them."""
+        path = self.folder / "tables" / f"{name}.csv"
+        with atomic_write(path) as temporary:
+            table.to_csv(temporary, index=False)
+        rows = [
+            [write(row[column]) for column, write in show.values()]
+            for row in table.to_dict("records")
+        ]
+        numeric = [
+            i > 0 and bool(rows) and all(_is_number(row[i]) for row in rows)
+            for i in range(len(show))
+        ]
+        content = {
+            "head": list(show),
+            "rows": rows,
+            "numeric": numeric,
+            "file": f"tables/{path.name}",
+        }
+        section.parts.append(Part("table", content, caption))
+
+    def photo(self, name: str, content: bytes) -> str:
+        """Writes gallery/<name>.jpg; returns it as a data URI."""
+        path = self.folder / "gallery" / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return data_uri(path)
+
+    def write(
+        self, title: str, facts: str, warnings: Sequence[str], sections: Sequence[Section]
+    ) -> Path:
+        """Writes index.html, which needs nothing beside it."""
+        environment = Environment(
+            loader=PackageLoader("carsclf.report", "templates"),
+            autoescape=select_autoescape(["j2", "html"]),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        page = environment.get_template("page.html.j2").render(
+            title=title, facts=facts, warnings=warnings, sections=sections
+        )
+        path = self.folder / "index.html"
+        with atomic_write(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+        return path
+
+
+def data_uri(path: Path) -> str:
+    """The file as text that stands in the page."""
+    return f"data:{TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _is_number(text: str) -> bool:
+    return text == "–" or text.lstrip("+-−<> ")[:1].isdigit()

@@ -1,0 +1,1 @@
+"""One module per question, in the study's order; each returns a Section."""

@@ -1,0 +1,167 @@
+"""1. Fine-tuning or feature extractor?"""
+
+import math
+
+import pandas as pd
+
+from carsclf.figures.accuracy import draw_accuracies
+from carsclf.figures.learning_curves import draw_learning_curves
+from carsclf.report.context import Context
+from carsclf.report.groups import WORDS, Group
+from carsclf.report.page import Section
+from carsclf.report.pairs import Pair, pair_table
+from carsclf.report.published import PROTOCOL, SOURCE, published
+from carsclf.report.words import count, p_value, percent, points, span
+
+PAIRED = (
+    "Gain in points with a 95 % interval from 10,000 bootstrap draws of the photos (seeds "
+    "averaged per photo); McNemar's mid-p for the two runs of median accuracy. Not adjusted for "
+    "the number of comparisons."
+)
+
+
+def section(context: Context) -> Section:
+    """Accuracy by model and mode, each with its interval, and a paired test for each pair."""
+    made = Section("models", "Fine-tuning or feature extractor?")
+    groups = context.groups
+    if not groups:
+        made.answer = "No runs were given, so there is nothing to compare."
+        made.commands(TO_GET)
+        return made
+    made.answer = _answer(context)
+    table = accuracy_table(context)
+    draw = lambda path: draw_accuracies(table, path)  # noqa: E731
+    made_of = "Dots: mean over seeds; small dots: seeds; bars: 95 % Wilson intervals"
+    hollow = (
+        "; hollow diamonds: published" if bool(table["published"].notna().to_numpy().any()) else ""
+    )
+    context.desk.figure(made, "accuracy", f"{made_of}{hollow}. {context.judged}.", draw)
+    caption = (
+        f"Top-1, {context.judged}. The interval is Wilson's (95 %) for the mean over seeds: it "
+        "tells of the photos; the standard deviation tells of the training."
+    )
+    context.desk.table(made, "accuracy", table.drop(columns="seeds"), caption, _columns(table))
+    if context.material.source == SOURCE:
+        made.note(PROTOCOL[0].upper() + PROTOCOL[1:] + ".")
+    if context.pairs:
+        context.desk.table(made, "comparisons", pair_table(context.pairs), PAIRED, PAIR_COLUMNS)
+        if any(pair.p_value() is None for pair in context.pairs):
+            made.note(
+                "A dash in place of a test: the two were not judged on the same photos, or "
+                "without predictions; data.split_seed=0 trains all seeds on one split, "
+                "evaluate.py writes predictions."
+            )
+    _curves(context, made)
+    if len({g.mode for g in groups}) == 1:
+        made.commands(TO_GET, "Only one mode was given. To compare:")
+    return made
+
+
+TO_GET = [
+    "python train.py mode=finetune model=resnet18 seed=1",
+    "python train.py mode=freeze model=resnet50 seed=1",
+    "python report.py runs=[runs/train/<one>,runs/train/<other>]",
+]
+PAIR_COLUMNS = {
+    "from": ("from", str),
+    "to": ("to", str),
+    "gain, points": ("gain", points),
+    "from ": ("low", points),
+    "to ": ("high", points),
+    "less error": ("less_error", lambda v: percent(v, 1)),
+    "McNemar p": ("mcnemar_p", p_value),
+}
+
+
+def accuracy_table(context: Context) -> pd.DataFrame:
+    """One row per configuration."""
+    rows = []
+    for group in context.groups:
+        interval = group.interval
+        beside = published(context.material.source, group.mode, group.role)
+        rows.append(
+            {
+                "label": group.label,
+                "model": group.model,
+                "mode": group.mode,
+                "role": group.role,
+                "split": group.split,
+                "protocol": context.material.protocol,
+                "runs": len(group.runs),
+                "images": group.images or math.nan,
+                "accuracy": group.accuracy,
+                "sd": group.deviation,
+                "low": interval.low,
+                "high": interval.high,
+                "published": math.nan if beside is None else beside,
+                "seeds": group.seeds,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _columns(table: pd.DataFrame) -> dict:
+    columns = {
+        "configuration": ("label", str),
+        "runs": ("runs", lambda n: str(n) if n else "as the search saw it"),
+        "photos": ("images", count),
+        "top-1": ("accuracy", percent),
+        "± sd": ("sd", lambda v: percent(v).removesuffix(" %")),
+        "95 % from": ("low", lambda v: percent(v, 1)),
+        "to": ("high", lambda v: percent(v, 1)),
+    }
+    if bool(table["published"].notna().to_numpy().any()):
+        columns["published"] = ("published", percent)
+    return columns
+
+
+def _answer(context: Context) -> str:
+    groups = context.groups
+    best, lowest = groups[0], groups[-1]
+    by_mode: dict[str, Group] = {}
+    for group in groups:
+        by_mode.setdefault(group.mode, group)
+    if len(by_mode) == 1:
+        answer = (
+            f"Only {WORDS.get(best.mode, best.mode)} models were given: the best, {best.label}, "
+            f"is right on {percent(best.accuracy)} ({context.judged})."
+        )
+    else:
+        first, second = list(by_mode.values())[:2]
+        pair = Pair(second, first)
+        interval, p = pair.interval(), pair.p_value()
+        sure = f" (95 % interval {span(interval)}" if interval else ""
+        sure += f"; McNemar p {_p(p)})" if interval and p is not None else ")" if interval else ""
+        unsettled = ", which these photos do not settle" if interval and interval.low <= 0 else ""
+        answer = (
+            f"The best {WORDS.get(first.mode, first.mode)} model, {first.label}, is right on "
+            f"{percent(first.accuracy)} and the best {WORDS.get(second.mode, second.mode)} one, "
+            f"{second.label}, on {percent(second.accuracy)}: {points(pair.gain)} points{sure}"
+            f"{unsettled}; {context.judged}."
+        )
+    if len(groups) > 1 and lowest.accuracy < best.accuracy:
+        apart = Pair(lowest, best)
+        answer += (
+            f" Between best and worst ({lowest.label}, {percent(lowest.accuracy)}) lie "
+            f"{points(apart.gain).lstrip('+')} points, {percent(apart.less_error, 1)} less error."
+        )
+    return answer
+
+
+def _p(p: float) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _curves(context: Context, made: Section) -> None:
+    shown = {
+        g.label: (g.mode, g.role, run.curves)
+        for g in context.groups
+        for run in [g.typical or (g.runs[0] if g.runs else None)]
+        if run is not None and run.curves is not None and "val/top1" in run.curves
+    }
+    if shown:
+        caption = "Learning curves on validation, the run of median accuracy of each configuration."
+        context.desk.figure(
+            made, "learning_curves", caption, lambda path: draw_learning_curves(shown, path)
+        )

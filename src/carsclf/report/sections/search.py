@@ -1,0 +1,182 @@
+"""2. What does the search add?"""
+
+import pandas as pd
+
+from carsclf.analysis.importance import ENOUGH, importances
+from carsclf.figures.accuracy import draw_spending
+from carsclf.figures.study import draw_fidelities, draw_importance
+from carsclf.figures.style import shade
+from carsclf.report.context import Context
+from carsclf.report.groups import Group, called
+from carsclf.report.material import METRIC, StudyMaterial
+from carsclf.report.page import Section
+from carsclf.report.pairs import Pair, pair_table, searched
+from carsclf.report.sections.models import PAIR_COLUMNS, PAIRED
+from carsclf.report.words import listed, percent, plain, points
+
+RATES = ("lr", "learning_rate")
+HIDDEN = ("data.root=",)
+"""Overrides that tell where photos lie on one machine."""
+
+
+def section(context: Context) -> Section:
+    """Best against baseline per study, and how the search went."""
+    made = Section("search", "What does the search add?")
+    studies = context.material.studies
+    if not studies:
+        made.answer = "No study was given, so nothing can be said of a search."
+        made.commands(["python tune.py mode=freeze search=asha", "python report.py studies=[...]"])
+        return made
+    pairs = {s.name: searched(context.groups, str(s.folder)) for s in studies}
+    made.answer = _answer(context, pairs)
+    found = [pair for pair in pairs.values() if pair]
+    if found:
+        context.desk.table(made, "gains", pair_table(found), PAIRED, PAIR_COLUMNS)
+    for study in studies:
+        made.note(judgement(context, study, pairs[study.name]))
+    _spending(context, made, pairs)
+    for study in studies:
+        _study(context, made, study)
+    return made
+
+
+def _answer(context: Context, pairs: dict[str, Pair | None]) -> str:
+    said = []
+    for name, pair in pairs.items():
+        if pair is None:
+            said.append(f"what study {name} adds is unknown, for want of a baseline or a winner")
+            continue
+        gain = f"{points(pair.gain)} points" if pair.gain > 0 else f"nothing ({points(pair.gain)})"
+        less = f", {percent(pair.less_error, 1)} less error" if pair.gain > 0 else ""
+        first = f"{percent(pair.first.accuracy)} → {percent(pair.second.accuracy)}{less}"
+        what = pair.first.kind
+        said.append(f"the search adds {gain} to {what} ({first})")
+    text = listed(said)
+    return f"{text[0].upper()}{text[1:]}; {context.judged}."
+
+
+def judgement(context: Context, study: StudyMaterial, pair: Pair | None) -> str:
+    """How cleanly a study's winner was judged, in words."""
+    name, best = study.name, study.summary
+    if pair is None:
+        own = [g for g in context.groups if g.study is study]
+        lacking = "baseline" if any(g.role == "winner" for g in own) else "retrained winner"
+        return (
+            f"Study {name}: its best trial reached {percent(best.best)} ({best.metric}) in the "
+            f"search's own validation, but no {lacking} on {context.judged} is among the runs."
+        )
+    seeds = f"{len(pair.second.runs)} and {len(pair.first.runs)} seeds"
+    if not pair.second.runs:
+        return (
+            f"Study {name}: the winner was NOT retrained. {percent(best.best)} is the best of "
+            f"{best.trials} trials on the very photos the search chose by, so it flatters: train "
+            "it with several seeds on data with a test split (python train.py "
+            "overrides=<study>/best.yaml seed=1) and evaluate.py split=test."
+        )
+    if context.material.clean:
+        return (
+            f"Study {name}: winner and baseline were retrained ({seeds}) and judged on test, which "
+            "the search never saw."
+        )
+    return (
+        f"Study {name}: winner and baseline were retrained ({seeds}), but are judged on "
+        "validation, by which the search chose: the gain flatters the winner. evaluate.py "
+        "split=test for each run gives a clean judgement."
+    )
+
+
+def _spending(context: Context, made: Section, pairs: dict[str, Pair | None]) -> None:
+    shown = {}
+    for study in context.material.studies:
+        if study.metric not in study.curves or "spent" not in study.curves:
+            continue
+        table = study.curves[["spent"]].assign(value=study.curves[study.metric])
+        shown[study.name] = (study.mode, table, _on_validation(pairs[study.name]))
+    if not shown:
+        return
+    caption = (
+        "Best accuracy so far over the budget spent; dots: every epoch of every trial; dashed: "
+        "the baseline, on validation too (the search knows nothing else)."
+    )
+    context.desk.figure(made, "spending", caption, lambda path: draw_spending(shown, path))
+
+
+def _on_validation(pair: Pair | None) -> float | None:
+    """The baseline's mean accuracy on validation."""
+    if pair is None:
+        return None
+    known = [r.run.metrics[METRIC] for r in pair.first.runs if METRIC in r.run.metrics]
+    return sum(known) / len(known) if known else None
+
+
+def _study(context: Context, made: Section, study: StudyMaterial) -> None:
+    made.heading(f"Study {study.name}: {study.summary.search} on {called(study.model, study.mode)}")
+    if not study.summary.finished:
+        made.note(f"Interrupted: go on with python tune.py resume={study.name}'s folder.")
+    scored = study.trials.dropna(subset="best")
+    colour, name = shade(study.mode), study.name
+    rate = next((k for k in study.searched if k.split(".")[-1] in RATES), None)
+    if rate:
+        percents = study.summary.metric == METRIC
+        best = 100 * scored["best"] if percents else scored["best"]
+        placed = scored.assign(value=scored[f"values.{rate}"], best=best)
+        log = bool(study.config.get(f"space.{rate}.log"))
+        metric = "top-1 on validation (%)" if percents else study.summary.metric
+        draw = lambda p: draw_fidelities(placed, rate, log, metric, p, colour=colour)  # noqa: E731
+        caption = f"Where each fidelity sampled {rate}: cheap trials map, long ones settle."
+        context.desk.figure(made, f"fidelities_{name}", caption, draw)
+    if len(scored) >= ENOUGH:
+        table = importance_table(study)
+        draw = lambda p: draw_importance(table, len(scored), p, colour=colour)  # noqa: E731
+        caption = (
+            "Importance of the hyperparameters: what a random forest of the trials' results loses "
+            "when one of them is shuffled. It tells what mattered among the values tried."
+        )
+        context.desk.figure(made, f"importance_{name}", caption, draw)
+    else:
+        made.note(f"{len(scored)} trials are too few for importances ({ENOUGH} needed).")
+    columns = [c for c in study.trials if c not in ("overrides", "error", "folder")]
+    _best(context, made, study, study.trials.filter(columns))
+
+
+def _best(context: Context, made: Section, study: StudyMaterial, trials: pd.DataFrame) -> None:
+    summary = study.summary
+    chosen = trials[trials["trial"] == summary.best_trial].iloc[0]
+    rows = [(k, plain(chosen[f"values.{k}"]), plain(study.config.get(k))) for k in study.searched]
+    table = pd.DataFrame(rows, columns=["key", "best", "study's own"])
+    told = percent(summary.best) if summary.metric == METRIC else plain(summary.best)
+    caption = (
+        f"Best configuration: trial {summary.best_trial} of {summary.trials}, "
+        f"{told} ({summary.metric}) after {summary.best_epochs} of "
+        f"{summary.horizon} epochs; {summary.spent:.1f} of {summary.budget:g} full trainings spent."
+    )
+    show = {
+        "hyperparameter": ("key", str),
+        "best": ("best", str),
+        "unsearched": ("study's own", str),
+    }
+    context.desk.table(made, f"best_{study.name}", table, caption, show)
+
+
+def importance_table(study: StudyMaterial) -> pd.DataFrame:
+    """Of every searched key; words become codes, which is enough for trees."""
+    scored = study.trials.dropna(subset="best")
+    places = scored[[f"values.{key}" for key in study.searched]].copy()
+    for column in places:
+        if places[column].dtype.kind not in "fiu":
+            places[column] = pd.factorize(places[column].astype(str), sort=True)[0]
+    values, epochs = scored["best"].to_numpy(float), scored["epochs"].to_numpy(float)
+    return importances(places.to_numpy(float), epochs, values, study.searched)
+
+
+def safe(overrides: list[str]) -> list[str]:
+    """Overrides without this machine's paths."""
+    return [
+        next((f"{start}<photos>" for start in HIDDEN if o.startswith(start)), o) for o in overrides
+    ]
+
+
+def group_of(context: Context, study: StudyMaterial, role: str) -> Group | None:
+    """A study's baseline or winner."""
+    own = (g for g in context.groups if g.study is study and g.role == role)
+    return next(own, None)

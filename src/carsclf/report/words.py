@@ -1,0 +1,63 @@
+"""How numbers are written on the page."""
+
+import math
+from collections.abc import Sequence
+
+from carsclf.analysis.comparison import Interval
+from carsclf.figures.cost import hours
+
+__all__ = ["count", "hours", "listed", "money", "p_value", "percent", "plain", "points", "span"]
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """0.4641 -> 46.41 %."""
+    if share is None or math.isnan(share):
+        return "–"
+    return f"{100 * share:.{digits}f} %".replace("-", "−")
+
+
+def points(share: float | None, digits: int = 2) -> str:
+    """A difference of shares: 0.0392 -> +3.92."""
+    return (
+        "–"
+        if share is None or math.isnan(share)
+        else f"{100 * share:+.{digits}f}".replace("-", "−")
+    )
+
+
+def span(interval: Interval, digits: int = 1) -> str:
+    """Both ends in percent."""
+    if math.isnan(interval.low):
+        return "–"
+    ends = (f"{100 * end:.{digits}f}".replace("-", "−") for end in (interval.low, interval.high))
+    return " to ".join(ends)
+
+
+def p_value(p: float) -> str:
+    """A p value, no smaller than anyone should believe."""
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def money(amount: float | None, currency: str) -> str:
+    """831.6 -> 831.60 USD."""
+    if amount is None or math.isnan(amount):
+        return "–"
+    digits = 0 if amount >= 1000 else 2 if amount >= 0.095 or amount == 0 else 4
+    return f"{amount:,.{digits}f} {currency}"
+
+
+def count(number: float | None) -> str:
+    """12345 -> 12,345."""
+    return "–" if number is None or math.isnan(number) else f"{number:,.0f}"
+
+
+def plain(value: object) -> str:
+    """Short, whatever it is."""
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4g}"
+    return "–" if value is None else str(value)
+
+
+def listed(words: Sequence[str]) -> str:
+    """a, b and c."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
