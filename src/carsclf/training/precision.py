@@ -29,6 +29,7 @@ from carsclf.records import atomic_write, cache_root
 AUTO, FULL = "auto", "32-true"
 PRECISIONS = (FULL, "bf16-mixed", "16-mixed")
 BUDGET = 3.0  # seconds after which no further round begins
+LONGEST = 1.0  # seconds a step of the measurement should take at most, on a CPU
 ROUNDS = 5
 HOPELESS = 1.3  # times the fastest: not measured again
 EQUAL = 0.95  # float32 is taken where nothing else saves more than 5 %
@@ -80,13 +81,15 @@ def settle(
     steps(choices, device, pictures) makes what is to be timed; `matter` is all that it depends on
     besides the processor, and so the key under which the result is found again.
     """
-    pictures = max(2, min(config.data.batch_size, 4 if device.type == "cpu" else 64))
+    most = max(2, min(config.data.batch_size, 16 if device.type == "cpu" else 64))
     choices = candidates(config, device)
-    matter |= {"pictures": pictures, "choices": [str(choice) for choice in choices]}
+    matter |= {"pictures": most, "choices": [str(choice) for choice in choices]}
 
     def measure() -> dict[Choice, float]:
         with torch.random.fork_rng():  # a training is the same whether this was known or not
-            return timings(steps(choices, device, pictures), device)
+            pictures = _affordable(most, steps(choices[-1:], device, 2), device)
+            each = timings(steps(choices, device, pictures), device)
+        return {choice: round(value / pictures, 2) for choice, value in each.items()}
 
     choice = choices[0]
     if len(choices) > 1:
@@ -133,7 +136,7 @@ def timings(steps: dict[Choice, Step], device: torch.device) -> dict[Choice, flo
             racing = [choice for choice in racing if _median(times[choice]) <= limit]
         if spent > BUDGET:
             break
-    return {choice: round(1000 * _median(each), 2) for choice, each in times.items()}
+    return {choice: 1000 * _median(each) for choice, each in times.items()}
 
 
 def fastest(milliseconds: dict[Choice, float]) -> Choice:
@@ -172,7 +175,7 @@ def remembered(key: dict[str, Any], measure: Callable[[], dict[Choice, float]]) 
             "place with CARSCLF_CACHE=<folder>, or set trainer.precision and model.channels_last"
         ) from error
     listed = ", ".join(f"{name} {ms:g}" for name, ms in told.items())
-    print(f"fastest here: {choice} (ms per {key['pictures']} pictures: {listed})", file=sys.stderr)
+    print(f"fastest here: {choice} (ms per picture: {listed})", file=sys.stderr)
     return choice
 
 
@@ -218,11 +221,26 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 
 def _timed(step: Step, device: torch.device) -> float:
-    began = time.perf_counter()
+    # on one thread, as in a study with a core per trial, what the neighbours do must not count
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
+    began = clock()
     step()
     if device.type != "cpu":  # what was asked of an accelerator is not done yet
         torch.accelerator.synchronize()
-    return time.perf_counter() - began
+    return clock() - began
+
+
+def _affordable(most: int, steps: dict[Choice, Step], device: torch.device) -> int:
+    """Pictures per step: few where one takes long, many where the update would else outweigh it.
+
+    What bfloat16 gains grows with the batch, as weights are cast and updated once per step.
+    """
+    (step,) = steps.values()
+    seconds, pictures = _timed(step, device) / 2, 2
+    while 2 * pictures <= most and (device.type != "cpu" or 2 * pictures * seconds <= LONGEST):
+        pictures *= 2
+    return pictures
 
 
 def _median(times: list[float]) -> float:

@@ -65,7 +65,7 @@ def fit(
     trainer = make_trainer(config, folder, epochs, callbacks, head_only=head_only)
     module.steps = progress.steps = data.steps_per_epoch(trainer.world_size)
     trainer.fit(module, data, ckpt_path=last, weights_only=True)
-    progress.console.print(str(meter), highlight=False)
+    progress.console.print(str(meter), highlight=False, soft_wrap=True)
 
     row = reported_row(module, files, epoch_end, config.reported)
     finished = len(epoch_end.rows) >= horizon
