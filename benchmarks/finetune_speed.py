@@ -1,34 +1,25 @@
 """Fine-tuning ResNet-18 from random weights on real photos: ours, its limit, and peers.
 
-    python benchmarks/finetune_speed.py <cars> [--threads 2] [--repetitions 5]
+    python benchmarks/finetune_speed.py <cars> [--threads 2]
 
 Images per second of whole training steps, loading included, start-up and validation not: medians
-over repetitions of 3 consecutive steps of batch 32 at 224 px, after 2 steps of warm-up; the photos
-are as many as that takes, and all rows read the same ones with as many loader processes. The limit
-is forward, backward and update on a batch in memory. Peers, as their users would write it:
+over 5 repetitions of 3 consecutive steps of batch 32 at 224 px, after 2 steps of warm-up. All rows
+read the same photos, as many as that takes. The limit is forward, backward and update on a batch
+in memory. Peers, as their users would write it:
 torchvision's reference recipe (references/classification: presets and train_one_epoch) and
 fastai's vision_learner (pip install -e '.[bench]').
 """
 
 import argparse
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-parser.add_argument("cars", type=Path)
-parser.add_argument("--threads", type=int, default=None, help="of torch; default: all cores")
-parser.add_argument("--workers", type=int, default=None, help="loader processes; default: ours")
-parser.add_argument("--repetitions", type=int, default=5)
-ARGUMENTS = parser.parse_args()
-if ARGUMENTS.threads:
-    os.environ["OMP_NUM_THREADS"] = str(ARGUMENTS.threads)
 
 import pytorch_lightning as pl
 import torch
@@ -50,8 +41,8 @@ from carsclf.training.precision import FULL, bf16_instructions, device_name
 from carsclf.training.run import quiet
 from carsclf.training.timed_steps import settle_training, timed_steps
 
-BATCH, SIZE, WARM_UP, STEPS = 32, 224, 2, 3
-PHOTOS = BATCH * (WARM_UP + STEPS * ARGUMENTS.repetitions)
+BATCH, SIZE, WARM_UP, STEPS, REPETITIONS = 32, 224, 2, 3, 5
+PHOTOS = BATCH * (WARM_UP + STEPS * REPETITIONS)
 CLASSES = 16
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -72,7 +63,7 @@ class Row:
 def rates(ends: list[float]) -> list[float]:
     """Images per second of each repetition, from the times at which steps ended."""
     marks = ends[WARM_UP - 1 :: STEPS]
-    return [STEPS * BATCH / (b - a) for a, b in zip(marks, marks[1:], strict=False)]
+    return [STEPS * BATCH / (b - a) for a, b in pairwise(marks)]
 
 
 class Ends(pl.Callback):
@@ -119,9 +110,6 @@ def link_split(place: Path, splits: dict[str, list[Any]]) -> None:
 def ours(place: Path, *overrides: str) -> DictConfig:
     """A training as train.py composes it."""
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
-        config = compose("train")
-        known = "packed" in config.data
-        given = [o for o in overrides if known or not o.startswith("data.packed")]
         return training_part(
             compose(
                 "train",
@@ -139,19 +127,20 @@ def ours(place: Path, *overrides: str) -> DictConfig:
                     "model.weights=none",
                     "optimizer=sgd",
                     "trainer.max_epochs=1",
-                    *([] if ARGUMENTS.workers is None else [f"data.workers={ARGUMENTS.workers}"]),
-                    *given,
+                    *overrides,
                 ],
             )
         )
 
 
 def settled(config: DictConfig) -> DictConfig:
+    """With `auto` replaced."""
     network, _ = make_network(config, CLASSES)
     return settle_training(config, network, device_of(config), cached=False)[0]
 
 
 def numerics(config: DictConfig) -> str:
+    """Precision and layout, for people."""
     layout = "channels_last" if config.model.channels_last else "contiguous"
     return f"{config.trainer.precision}, {layout}"
 
@@ -218,8 +207,8 @@ def run_torchvision(place: Path, device: torch.device, workers: int) -> Row:
 def run_fastai(place: Path, device: torch.device, workers: int) -> Row | None:
     """vision_learner with its fit_one_cycle; None where fastai is not installed."""
     try:
-        from fastai.callback.core import Callback
-        from fastai.vision import all as fastai
+        from fastai.callback.core import Callback  # type: ignore[import-not-found]
+        from fastai.vision import all as fastai  # type: ignore[import-not-found]
     except ImportError as error:
         print(f"no row for fastai ({error}): pip install -e '.[bench]'")
         return None
@@ -301,6 +290,12 @@ def show(rows: list[Row], photos: int) -> None:
 
 def main() -> None:
     """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cars", type=Path)
+    parser.add_argument("--threads", type=int, help="of torch; default: as torch chooses")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     quiet()
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -308,11 +303,11 @@ def main() -> None:
     print(
         f"{device_name(device)} ({torch.backends.cpu.get_cpu_capability()}, {kind}), "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}; ResNet-18, {SIZE} px, "
-        f"batch {BATCH}; {ARGUMENTS.repetitions} repetitions of {STEPS} steps"
+        f"batch {BATCH}; {REPETITIONS} repetitions of {STEPS} steps"
     )
     with tempfile.TemporaryDirectory() as place:
-        choose(ARGUMENTS.cars, Path(place))
-        show(measure(Path(place)), len(stanford_cars(ARGUMENTS.cars).samples))
+        choose(arguments.cars, Path(place))
+        show(measure(Path(place)), len(stanford_cars(arguments.cars).samples))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule, EpochSampler
 from carsclf.data.folder import folder
 from carsclf.data.splits import split
-from carsclf.data.transforms import Augmentation, EvalTransform, build_transforms
+from carsclf.data.transforms import EvalTransform, build_transforms
 from carsclf.errors import ConfigError
 
 LIGHT = Augmentation(flip=0.5, rotation=5, zoom=0.1)

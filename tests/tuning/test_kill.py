@@ -194,3 +194,48 @@ def test_a_lost_machine_loses_no_trial(study: list[str], tmp_path: Path) -> None
     summary = json.loads((folder / "study.json").read_text())
     assert summary["statuses"] == {"finished": 6}
     assert summary["spent"] == 6
+
+
+def test_a_full_disk_stops_the_study_which_goes_on_when_there_is_room(
+    study: list[str], tmp_path: Path, command: Command, ray_cluster: None, capfd
+) -> None:
+    folder = tmp_path / "runs/tune/full"
+
+    def fill() -> None:
+        reach(folder, 2)
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            name = (process.info["cmdline"] or [""])[0]
+            if name.startswith("ray::Worker") and process.info["cwd"] == str(tmp_path):
+                process.rlimit(psutil.RLIMIT_FSIZE, (50_000, 50_000))  # less than one checkpoint
+
+    filler = threading.Thread(target=fill)
+    filler.start()
+    assert command("tune.py", *study, "search=random", "search.budget=2", "name=full") == 1
+    filler.join()
+    assert "the study stopped, to be resumed: could not write" in capfd.readouterr().err
+    assert not any(e["kind"] in ("reject", "error") for e in events(folder))
+    assert command("tune.py", f"resume={folder}") == 0
+    assert json.loads((folder / "study.json").read_text())["statuses"] == {"finished": 2}
+
+
+def test_trials_log_to_one_group_and_may_choose_where_to_freeze(
+    study: list[str], tmp_path: Path, command: Command, ray_cluster: None
+) -> None:
+    from tests.training.test_wandb import records
+
+    options = ["mode=partial", "space=boundary", "space.mode.boundary={low: 1, high: 3, int: true}"]
+    options += ["search=random", "search.budget=2", "logger=wandb", "name=team"]
+    kept = [o for o in study if not o.startswith("space.data")]
+    assert command("tune.py", *kept, "data.batch_size=16", *options) == 0
+    folder = tmp_path / "runs/tune/team"
+    runs = [
+        next(r.run for r in records(path) if r.HasField("run"))
+        for path in folder.rglob("offline-run-*/*.wandb")
+    ]
+    assert {(run.run_group, run.run_id) for run in runs} == {
+        ("team", "team-0000"),
+        ("team", "team-0001"),
+    }
+    said = [Run.read(path).boundary for path in sorted(folder.glob("trials/*/run.json"))]
+    assert len(said) == 2
+    assert all(said)

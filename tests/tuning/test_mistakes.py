@@ -52,6 +52,14 @@ def test_one_line(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_batch_larger_than_the_data_is_refused_before_any_trial(
+    command: Command, tiny: list[str], tmp_path: Path, capfd, ray_cluster: None
+) -> None:
+    assert command("tune.py", *tiny, "name=large") == 1
+    assert "data.batch_size=256: expected 1 to 48" in error_of(capfd)
+    assert not (tmp_path / "runs/tune/large/trials").exists()
+
+
 def test_fidelities_must_increase(command: Command, tiny: list[str], capfd) -> None:
     options = ["search=multitask", "search.fidelities=[0.5,0.1,1.0]"]
     assert command("tune.py", *tiny, *options) == 1

@@ -146,3 +146,11 @@ def test_strings_that_look_like_something_else_are_quoted():
     ]
     assert [str(v) for v in parsed] == ["true", "1e3", "it's", "a b", "cosine"]
     assert all(isinstance(v, str) for v in parsed)
+
+
+def test_the_largest_value_of_a_parameter_is_an_override():
+    space = Space.from_config(
+        {"data": {"batch_size": {"low": 4, "high": 7, "int": True, "power": 2}}}
+    )
+    assert space.largest("data.batch_size") == ["data.batch_size=128"]
+    assert space.largest("optimizer.lr") == []

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule
-from carsclf.data.images import check_crop, unreadable
+from carsclf.data.images import available_cores, check_crop, unreadable
+from carsclf.data.packed import open_pack
 from carsclf.data.samples import Sample, Source, list_some
 from carsclf.data.splits import split
-from carsclf.data.transforms import Augmentation, build_transforms
+from carsclf.data.transforms import build_transforms
 from carsclf.errors import DataError
 from carsclf.records import atomic_write, cache_root
 
@@ -53,9 +54,14 @@ def build_data(
     workers: int | str,
     skip_unreadable: bool,
     split_seed: int | None = None,
+    packed: bool = True,
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
-    left_out = unreadable_ids(source.samples, cache)
+    train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
+    check_crop(source.samples, crop, margin)
+    rules = {train.stored, evaluation.stored} if packed else set()
+    packs = {rule: open_pack(cache, source, rule, crop=crop, margin=margin) for rule in rules}
+    left_out = packs[train.stored].unreadable if packs else unreadable_ids(source.samples, cache)
     if left_out and not skip_unreadable:
         raise DataError(
             f"{len(left_out)} of {len(source.samples)} photos below {source.root} cannot be read: "
@@ -66,7 +72,6 @@ def build_data(
         source = source.without(set(left_out))
     if classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
-    check_crop(source.samples, crop, margin)
     if protocol == "auto":
         protocol = source.own_protocol
     splits = split(
@@ -77,7 +82,6 @@ def build_data(
         test_fraction=test_fraction,
         fraction=fraction,
     )
-    train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
     module = CarsDataModule(
         splits,
         source.class_names,
@@ -85,21 +89,26 @@ def build_data(
         evaluation,
         batch_size=batch_size,
         seed=seed,
-        workers=pick_workers(workers),
+        workers=pick_workers(workers, packed=packed),
         crop=crop,
         margin=margin,
         protocol=protocol,
+        packs=packs,
     )
     return module, left_out
 
 
-def pick_workers(workers: int | str) -> int:
-    """Loader processes: `auto` is one per core up to 8, leaving small machines their cores."""
+def pick_workers(workers: int | str, *, packed: bool) -> int:
+    """Loader processes: `auto` is up to 8, leaving small machines their cores.
+
+    A core cuts packed pictures faster than a few cores train on them, so that up to four cores do
+    better without a process whose batches must be copied over.
+    """
     if workers != "auto":
         return int(workers)
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = available_cores()
+    if packed:
+        return 0 if cores <= 4 else min(8, cores // 2)
     return min(8, cores // 2)
 
 
@@ -112,7 +121,7 @@ def unreadable_ids(samples: Sequence[Sample], cache: Path) -> list[str]:
     note = cache / "unreadable" / f"{digest.hexdigest()}.json"
     if note.is_file():
         return json.loads(note.read_text())
-    bad = unreadable(samples, workers=os.cpu_count() or 1)
+    bad = unreadable(samples, workers=available_cores())
     with atomic_write(note) as temporary:
         temporary.write_text(json.dumps(bad))
     return bad

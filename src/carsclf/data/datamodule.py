@@ -4,7 +4,7 @@ Nothing here keeps a random state: a resumed epoch, another number of workers or
 sees exactly the pictures that an undisturbed run would have seen.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,41 +12,58 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
+from carsclf.data.augment import draws
 from carsclf.data.images import read_picture
+from carsclf.data.packed import Pack
 from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
-from carsclf.data.transforms import EvalTransform, TrainTransform
+from carsclf.data.transforms import EvalTransform, Stored, TrainTransform
 from carsclf.errors import ConfigError
 
 Item = dict[str, torch.Tensor]
 
 
 class PictureDataset(Dataset[Item]):
-    """Decoded and transformed photos; indexed by (position, seed of its random changes)."""
+    """Transformed photos; indexed by (position, seed of its random changes).
+
+    Those that `pack` holds are taken from there, the others decoded: the pixels are the same.
+    """
 
     def __init__(
         self,
         samples: Sequence[Sample],
-        transform: Callable[[torch.Tensor], torch.Tensor],
+        transform: TrainTransform | EvalTransform,
         *,
         crop: str = "none",
         margin: float = 0.0,
+        pack: Pack | None = None,
     ) -> None:
         self.samples = samples
-        self.transform = transform
+        self.transform, self.pack = transform, pack
         self.crop, self.margin = crop, margin
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
-        index, seed = key
-        sample = self.samples[index]
+        return {name: value[0] for name, value in self.__getitems__([key]).items()}
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Item:
+        """A batch at once: pictures (n, 3, size, size) uint8, channels last in memory."""
+        size, samples = self.transform.size, [self.samples[index] for index, _ in keys]
+        pictures = torch.empty(len(keys), size, size, 3, dtype=torch.uint8)
+        numbers = draws([seed for _, seed in keys])
+        for place, sample, own in zip(pictures.unbind(), samples, numbers, strict=True):
+            place.copy_(self.transform.finish(self._stored(sample), own))
+        targets = torch.tensor([sample.target for sample in samples])
+        return {"pictures": pictures.permute(0, 3, 1, 2), "targets": targets}
+
+    def _stored(self, sample: Sample) -> torch.Tensor:
+        """(height, width, 3), as a pack keeps it."""
+        if self.pack is not None and sample in self.pack:
+            return self.pack[sample]
         picture = read_picture(sample, crop=self.crop, margin=self.margin)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            picture = self.transform(picture)
-        return {"pictures": picture, "targets": torch.tensor(sample.target)}
+        return self.transform.stored(picture).permute(1, 2, 0)
 
 
 class FeatureDataset(Dataset[Item]):
@@ -108,6 +125,7 @@ class CarsDataModule(pl.LightningDataModule):
         crop: str = "none",
         margin: float = 0.0,
         protocol: str = "fractions",
+        packs: Mapping[Stored, Pack] | None = None,
     ) -> None:
         super().__init__()
         if not 1 <= batch_size <= len(splits["train"]):
@@ -119,6 +137,7 @@ class CarsDataModule(pl.LightningDataModule):
         self.train_transform, self.eval_transform = train_transform, eval_transform
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}
+        self.packs = packs or {}
         self.features: dict[str, Sequence[torch.Tensor] | torch.Tensor] = {}
 
     def dataset(self, split: str, *, training: bool = False) -> Dataset[Item]:
@@ -126,7 +145,14 @@ class CarsDataModule(pl.LightningDataModule):
         if split in self.features:
             return FeatureDataset(self.features[split], [s.target for s in samples])
         transform = self.train_transform if training else self.eval_transform
-        return PictureDataset(samples, transform, **self.read)
+        return self.pictures(samples, transform)
+
+    def pictures(
+        self, samples: Sequence[Sample], transform: TrainTransform | EvalTransform
+    ) -> PictureDataset:
+        """Any samples through a transform, packed where there is a pack for it."""
+        pack = self.packs.get(transform.stored)
+        return PictureDataset(samples, transform, **self.read, pack=pack)
 
     def train_dataloader(self) -> DataLoader[Item]:
         return self._loader(self.dataset("train", training=True), training=True)
@@ -140,7 +166,7 @@ class CarsDataModule(pl.LightningDataModule):
 
     def loader_of(self, samples: Sequence[Sample]) -> DataLoader[Item]:
         """Any samples in their order, through the evaluation transform."""
-        dataset = PictureDataset(samples, self.eval_transform, **self.read)
+        dataset = self.pictures(samples, self.eval_transform)
         return self._loader(dataset, training=False, share=(0, 1))
 
     def steps_per_epoch(self, world: int = 1) -> int:
@@ -165,6 +191,7 @@ class CarsDataModule(pl.LightningDataModule):
         return DataLoader(
             dataset,
             batch_sampler=_EpochBatches(sampler, self.batch_size, drop),
+            collate_fn=_as_it_is if isinstance(dataset, PictureDataset) else None,
             num_workers=0 if cached else self.workers,
             pin_memory=torch.cuda.is_available(),
             # persistent workers would be harmless here, but hold their memory between epochs
@@ -173,6 +200,10 @@ class CarsDataModule(pl.LightningDataModule):
     def _share(self) -> tuple[int, int]:
         """(rank, ranks) of this process."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _as_it_is(batch: Item) -> Item:
+    return batch
 
 
 class _EpochBatches(BatchSampler):

@@ -1,20 +1,54 @@
 """What happens to a picture on its way in: training and evaluation side by side.
 
-All of it works on uint8 (3, height, width) tensors; conversion to float and normalisation happen
-on the batch, where the accelerator is.
+A transform has two parts. `stored` is what never changes from epoch to epoch; a pack keeps its
+result. `finish` is the rest: cheap, and decided by the photo's own draws. All of it works on uint8;
+conversion to float and normalisation happen on the batch, where the accelerator is.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 
+from carsclf.data.augment import Augmentation, Draws, area_crop, draws, random_crop
 from carsclf.errors import ConfigError, nearest
 
-Transform = Callable[[torch.Tensor], torch.Tensor]
-GREY = (124, 116, 104)  # ImageNet's mean colour, in the corners a rotation leaves empty
+Step = Callable[[torch.Tensor, Draws], torch.Tensor]
+MEAN_AREA = 0.54  # of random_resized_crop's areas, uniform in [0.08, 1]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The unchanging part of a transform: a resize.
+
+    rule "squash": to size x size, ignoring the aspect ratio; "short": the short side to `size`;
+    "at_most": the same, but only where it is longer. Sizes in pixels.
+    """
+
+    rule: str
+    size: int
+    interpolation: str
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        """(3, height, width) to the same, uint8."""
+        short = min(picture.shape[1:])
+        if self.rule == "at_most" and short <= self.size:
+            return picture
+        shape = [self.size, self.size] if self.rule == "squash" else [self.size]
+        return resize(picture, shape, InterpolationMode(self.interpolation))
+
+    def pixels(self, width: int, height: int) -> int:
+        """How many pixels a picture of that size has afterwards."""
+        short, long = sorted((width, height))
+        if self.rule == "squash":
+            return self.size**2
+        size = min(short, self.size) if self.rule == "at_most" else self.size
+        return size * int(size * long / short)
 
 
 @dataclass(frozen=True)
@@ -30,89 +64,77 @@ class EvalTransform:
     resize: int
     interpolation: str = "bilinear"
 
+    @property
+    def stored(self) -> Stored:
+        rule = "squash" if self.rule == "squash" else "short"
+        return Stored(rule, self.resize, self.interpolation)
+
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
-        mode = InterpolationMode(self.interpolation)
-        if self.rule == "squash":
-            return v2.functional.resize(picture, [self.size, self.size], mode)
-        picture = v2.functional.resize(picture, [self.resize], mode)
-        return v2.functional.center_crop(picture, [self.size, self.size])
+        """(3, height, width) to (3, size, size), uint8."""
+        return self.finish(self.stored(picture).permute(1, 2, 0), ()).permute(2, 0, 1)
+
+    def finish(self, picture: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """(height, width, 3) to (size, size, 3); the middle, rounded as torchvision does."""
+        top, left = (round((side - self.size) / 2) for side in picture.shape[:2])
+        return picture[top : top + self.size, left : left + self.size]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """Random changes of training pictures only; all zero means none.
-
-    flip: probability of a left-right flip; rotation: degrees either way; zoom: share either way.
-    """
-
-    flip: float = 0.0
-    rotation: float = 0.0
-    zoom: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.flip <= 1:
-            raise ConfigError(f"augmentation.flip={self.flip}: expected a probability in [0, 1]")
-        if self.rotation < 0 or not 0 <= self.zoom < 1:
-            raise ConfigError(
-                f"augmentation.rotation={self.rotation} and augmentation.zoom={self.zoom}: "
-                "expected degrees of 0 or more, and a share in [0, 1)"
-            )
-
-    @property
-    def random(self) -> bool:
-        return any((self.flip, self.rotation, self.zoom))
-
-    def steps(self) -> list[Transform]:
-        steps: list[Transform] = []
-        if self.flip:
-            steps.append(v2.RandomHorizontalFlip(self.flip))
-        if self.rotation or self.zoom:
-            steps.append(
-                v2.RandomAffine(
-                    degrees=[-self.rotation, self.rotation],
-                    scale=(1 - self.zoom, 1 + self.zoom),
-                    interpolation=InterpolationMode.BILINEAR,
-                    fill=list(GREY),
-                )
-            )
-        return steps
-
-
-@dataclass(frozen=True)
 class TrainTransform:
     """Geometry, then augmentation. `random` is False where every epoch sees the same picture."""
 
-    steps: tuple[Transform, ...]
-    random: bool
+    stored: Stored
+    size: int
+    steps: tuple[Step, ...]
 
-    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+    @property
+    def random(self) -> bool:
+        return bool(self.steps)
+
+    def __call__(self, picture: torch.Tensor, seed: int = 0) -> torch.Tensor:
+        """(3, height, width) to (3, size, size), uint8."""
+        picture = self.stored(picture).permute(1, 2, 0)
+        return self.finish(picture, draws([seed])[0]).permute(2, 0, 1)
+
+    def finish(self, picture: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """(height, width, 3) to (size, size, 3), as the draws, uniform in [0, 1), decide."""
         for step in self.steps:
-            picture = step(picture)
+            picture = step(picture, draws)
         return picture
 
 
-def squash(size: int, mode: str) -> tuple[list[Transform], EvalTransform, bool]:
+Pair = tuple[TrainTransform, EvalTransform]
+
+
+def squash(size: int, mode: str, augmentation: Augmentation) -> Pair:
     """The whole picture in a square; cars keep their ends. The same in training and evaluation."""
     rule = EvalTransform("squash", size, size, mode)
-    return [rule], rule, False
+    return TrainTransform(rule.stored, size, _augment(augmentation)), rule
 
 
-def published(size: int, mode: str) -> tuple[list[Transform], EvalTransform, bool]:
+def published(size: int, mode: str, augmentation: Augmentation) -> Pair:
     """The study's Resize + RandomCrop; in evaluation the centre (the study crops anywhere)."""
-    steps = [v2.Resize(size, InterpolationMode(mode)), v2.RandomCrop(size)]
-    return steps, EvalTransform("center_crop", size, size, mode), True
+    rule = EvalTransform("center_crop", size, size, mode)
+    crop = partial(random_crop, size=size)
+    return TrainTransform(rule.stored, size, (crop, *_augment(augmentation))), rule
 
 
-def random_resized_crop(size: int, mode: str) -> tuple[list[Transform], EvalTransform, bool]:
-    """Szegedy et al. 2014's area sampling + flip; evaluation at the usual 0.875 centre."""
-    steps = [
-        v2.RandomResizedCrop(size, interpolation=InterpolationMode(mode)),
-        v2.RandomHorizontalFlip(),
-    ]
-    return steps, EvalTransform("center_crop", size, round(size / 0.875), mode), True
+def random_resized_crop(size: int, mode: str, augmentation: Augmentation) -> Pair:
+    """Szegedy et al. 2014's area sampling + flip; evaluation at the usual 0.875 centre.
+
+    Training keeps photos at the short side at which a crop of the mean area is neither enlarged nor
+    shrunk (1.36 size); a smaller photo keeps its own pixels. Evaluation's 1.14 size would blur
+    every second crop.
+    """
+    rule = EvalTransform("center_crop", size, round(size / 0.875), mode)
+    stored = Stored("at_most", round(size / math.sqrt(MEAN_AREA)), mode)
+    crop = partial(area_crop, size=size, mode=mode)
+    # its own flip of 0.5 leaves any further one without effect
+    steps = (crop, *_augment(replace(augmentation, flip=0.5)))
+    return TrainTransform(stored, size, steps), rule
 
 
 PAIRS = {
@@ -122,9 +144,7 @@ PAIRS = {
 }
 
 
-def build_transforms(
-    name: str, size: int, interpolation: str, augmentation: Augmentation
-) -> tuple[TrainTransform, EvalTransform]:
+def build_transforms(name: str, size: int, interpolation: str, augmentation: Augmentation) -> Pair:
     """The pair for `data.transform`; raises ConfigError for names and sizes that do not exist."""
     if name not in PAIRS:
         raise ConfigError(f"data.transform={name} is unknown: {nearest(name, PAIRS)}")
@@ -132,6 +152,8 @@ def build_transforms(
         raise ConfigError(f"data.interpolation={interpolation}: expected bilinear or bicubic")
     if size < 8:
         raise ConfigError(f"data.image_size={size}: expected at least 8 pixels")
-    geometry, evaluation, moves = PAIRS[name](size, interpolation)
-    steps = (*geometry, *augmentation.steps())
-    return TrainTransform(steps, moves or augmentation.random), evaluation
+    return PAIRS[name](size, interpolation, augmentation)
+
+
+def _augment(augmentation: Augmentation) -> Sequence[Step]:
+    return [augmentation] if augmentation.random else []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from carsclf.data.build import class_counts
-from carsclf.data.datamodule import CarsDataModule, PictureDataset
+from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.splits import shuffled
 from carsclf.figures.contact_sheet import contact_sheet
 from carsclf.records import atomic_write
@@ -16,7 +16,7 @@ PICTURES = 24
 def look_at_data(data: CarsDataModule, folder: Path) -> None:
     """Writes `look/training_pictures.png`, as the network sees them, and `class_counts.csv`."""
     chosen = shuffled(data.splits["train"], data.seed, "look")[:PICTURES]
-    dataset = PictureDataset(chosen, data.train_transform, **data.read)
+    dataset = data.pictures(chosen, data.train_transform)
     pictures = [dataset[i, i]["pictures"].permute(1, 2, 0).numpy() for i in range(len(chosen))]
     labels = [data.class_names[sample.target] for sample in chosen]
     contact_sheet(pictures, labels, folder / "look" / "training_pictures.png")

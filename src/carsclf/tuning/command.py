@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.records import atomic_write
@@ -147,10 +148,15 @@ class Plan:
     def _crew(self, journal: Journal, resources: Resources, stack: ExitStack) -> Workers:
         crew = Crew(resources, self.job)
         stack.callback(crew.dismiss)
-        plain = self.composition.trial([], self.horizon, self.folder.root.name)
+        began, say = time.monotonic(), Console(stderr=True, highlight=False).print
+        say("preparing what all trials share: the data, and features where a part is frozen")
+        largest = self.space.largest("data.batch_size")
+        plain = self.composition.trial(largest, self.horizon, self.folder.root.name)
         if settled := crew.prepare(plain):
             journal.record("settled", overrides=settled)
             self.composition.settle(settled)
+            say(f"fastest here, for all trials: {', '.join(settled)}", soft_wrap=True)
+        say(f"prepared in {time.monotonic() - began:.0f} s")
         return crew
 
     def _recorded(self) -> Workers:

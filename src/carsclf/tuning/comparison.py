@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from carsclf.errors import CarsclfError
+from carsclf.tuning.display import random_weights
 from carsclf.tuning.records import StudyFolder, StudySummary
 
 COLUMNS = ("study", "search", "metric", "best", "trial", "trials", "spent", "seconds", "failed")
@@ -70,10 +71,11 @@ def _row(label: str, folder: Path | None) -> dict[str, Any]:
         summary = StudySummary.read(StudyFolder(folder).summary)
     except CarsclfError:
         return row | {"best": "failed"}
+    mark = " (random weights)" if random_weights(folder) else ""
     return row | {
         "search": summary.search,
         "metric": summary.metric,
-        "best": "failed" if summary.best is None else f"{summary.best:.4f}",
+        "best": "failed" if summary.best is None else f"{summary.best:.4f}{mark}",
         "trial": summary.best_trial,
         "trials": summary.trials,
         "spent": f"{summary.spent:.2f}",

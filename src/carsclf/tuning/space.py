@@ -146,6 +146,14 @@ class Space(Sequence[Parameter]):
         for step in range(max(len(p.choices) or 2 for p in self)):
             yield {p.key: p.corner(step) for p in self}
 
+    def largest(self, key: str) -> list[str]:
+        """The override with the largest value of one parameter; none where it is not searched."""
+        for p in self:
+            if p.key == key:
+                values = [p.value(p.corner(step)) for step in range(len(p.choices) or 2)]
+                return [f"{key}={_literal(max(values))}"]  # type: ignore[type-var]
+        return []
+
 
 def _leaves(config: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Parameter]:
     for key, node in config.items():

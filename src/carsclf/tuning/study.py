@@ -90,6 +90,8 @@ class Study:
         if happened.epoch is not None:
             self._tell(workers, trial, happened.epoch)
         elif failure is not None and trial in self.loop.running:
+            if failure.stop:
+                raise CheckpointError(f"the study stopped, to be resumed: {failure.error}")
             if failure.final:
                 self.loop.reject(trial, failure.error)
             else:

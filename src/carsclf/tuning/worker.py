@@ -38,10 +38,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Failure:
-    """A training that ended by itself; final: it would do so again."""
+    """A training that ended by itself."""
 
     error: str
     final: bool
+    """It would do so again."""
+    stop: bool = False
+    """So would every other one: a full disk, say."""
 
 
 class Worker:
@@ -96,7 +99,8 @@ class Worker:
             fit(_config(job.config), folder, resume=True, on_epoch=self._epoch)
             self._results.put(Failure("the training ended before the study did", final=True))
         except CarsclfError as error:
-            self._results.put(Failure(str(error), final=True))
+            stop = isinstance(error, CheckpointError)  # about files, not about this trial's values
+            self._results.put(Failure(str(error), final=True, stop=stop))
         except BaseException as error:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "error.txt").write_text(traceback.format_exc())
