@@ -1,4 +1,4 @@
-.PHONY: install demo test test-slow check format clean
+.PHONY: install demo test test-slow check format bench clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -33,6 +33,19 @@ check: install
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Every claim of speed, measured here: make bench CARS=<folder of Stanford Cars>; peers included.
+# search_replay.py, which takes tables of recorded trainings, is run by hand.
+WITHOUT_PHOTOS := benchmarks/orchestration.py benchmarks/search_replay.py
+WITH_PHOTOS := $(filter-out $(WITHOUT_PHOTOS),$(wildcard benchmarks/*.py))
+
+bench: install
+	@test -d "$(CARS)" || { echo "make bench CARS=<the folder with cars_train/ and devkit/>"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/orchestration.py
+	@for script in $(WITH_PHOTOS); do \
+		echo "$$script" && $(BIN)/python $$script "$(CARS)" || exit 1; \
+	done
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

@@ -62,6 +62,8 @@ def tiny(pictures: Path) -> list[str]:
         "model.name=test_resnet",
         "model.weights=none",
         "trainer.accelerator=cpu",
+        "trainer.precision=32-true",  # fixed, so that nothing is measured
+        "model.channels_last=true",
         "trainer.max_epochs=2",
         "look=false",
     ]

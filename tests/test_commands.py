@@ -100,6 +100,12 @@ MISTAKES = {
     "missing root": (["data=folder"], "data.root has no value: give it as data.root=..."),
     "no such folder": (["data=folder", "data.root=/nowhere"], "data.root=/nowhere is no folder"),
     "bad number": (["trainer.max_epochs=few"], "trainer.max_epochs=few: expected a number"),
+    "layout": (["model.channels_last=maybe"], "channels_last=maybe: expected auto, true, false"),
+    "precision": (
+        ["trainer.precision=16-true"],
+        "trainer.precision=16-true: expected auto, 32-true",
+    ),
+    "compile": (["model.compile=often"], "model.compile=often: expected true or false"),
     "resume nothing": (["resume=/nowhere"], "no config.yaml there"),
 }
 

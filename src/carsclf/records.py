@@ -93,6 +93,8 @@ class Run(JsonRecord):
     metrics: dict[str, float]  # of the reported epoch, e.g. {"val/top1": 0.87}
     finished: bool
     unreadable: list[str] = field(default_factory=list)  # photos left out
+    channels_last: bool | None = None  # memory layout of pictures and weights
+    cost: dict[str, float] = field(default_factory=dict)  # see carsclf.training.cost_meter
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ MISTAKES = {
     "trainer.max_epochs=0": "trainer.max_epochs=0",
     "+space.trainer.max_epochs={low: 1, high: 9, int: true}": "the search decides on epochs",
     "objective.mode=best": "objective.mode=best",
+    "model.channels_last=maybe": "model.channels_last=maybe: expected auto, true, false",
     "objective=replay": "objective.table",
     "resume=nowhere": "no events.jsonl there",
     "resources.gpu=99": "resources.gpu=99: the cluster has 0 GPUs",

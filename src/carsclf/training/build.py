@@ -1,5 +1,7 @@
 """From a configuration to the objects of a training, in the order they are needed."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from carsclf.records import cache_root
 from carsclf.training.callbacks import AtomicCheckpointIO
 from carsclf.training.feature_cache import FeatureCache, content_key, run_prefix
 from carsclf.training.modules import FreezeModule, TransferModule
+from carsclf.training.precision import FULL, autocast
 
 
 def make_network(config: DictConfig, classes: int) -> tuple[torch.nn.Module, Weights]:
@@ -52,14 +55,36 @@ def make_module(
     if not issubclass(kind, FreezeModule):
         if boundary is not None:
             raise ConfigError("mode=finetune trains everything: use mode=partial for a boundary")
-        return kind(network, **settings), None
+        return compiled(config, kind(network, **settings)), None
     if boundary is None:
         raise ConfigError(f"mode.boundary={config.mode.boundary} freezes nothing: mode=finetune")
     prefix, rest = cut(network, boundary, size)
     module = kind(rest, prefix, **settings)
-    if config.mode.cache and not data.train_transform.random:
+    if uses_cache(config, data):
         fill_features(module, data, boundary, config)
-    return module, boundary
+    return compiled(config, module), boundary
+
+
+def uses_cache(config: DictConfig, data: CarsDataModule) -> bool:
+    """Whether a frozen part runs once per photo instead of once per epoch."""
+    return config.mode.cache and not data.train_transform.random
+
+
+def compiled(config: DictConfig, module: TransferModule) -> TransferModule:
+    """The module with its trained part under torch.compile where `model.compile` asks for it.
+
+    In place, so that parameters keep timm's names. Compiled for each batch size there is: training
+    and validation, whole and last batches. Raises ConfigError where there is no C++ compiler.
+    """
+    if config.model.compile:
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None and shutil.which("clang++") is None:
+            raise ConfigError(
+                f"model.compile=true needs a C++ compiler, and {compiler} is not there: install "
+                "g++, or set model.compile=false"
+            )
+        module.rest.compile(dynamic=False)
+    return module
 
 
 def fill_features(
@@ -72,24 +97,39 @@ def fill_features(
         transform=data.eval_transform.to_dict(),
         pixels=[module.normalise.mean.tolist(), module.normalise.std.tolist()],
         read=data.read,
-        precision="float32",
+        precision=config.trainer.precision,
     )
     cache = FeatureCache(cache_root(), key)
-    device = pick_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
+    device = device_of(config)
     samples = data.splits["train"] + data.splits["val"]
 
     def compute(missing: Any) -> torch.Tensor:
         loader = data.loader_of(missing)
-        return run_prefix(module.prefix, module.normalise, loader, device)
+        with autocast(config.trainer.precision, device):
+            return run_prefix(module.prefix, module.normalise, loader, device)
 
     rows = cache.rows(samples, compute)
     first = len(data.splits["train"])
     data.features = {"train": rows[:first], "val": rows[first:]}
 
 
-def make_trainer(config: DictConfig, folder: Path, epochs: int, callbacks: list[Any]) -> pl.Trainer:
+def device_of(config: DictConfig) -> torch.device:
+    """Where the network runs."""
+    return pick_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
+
+
+def make_trainer(
+    config: DictConfig, folder: Path, epochs: int, callbacks: list[Any], *, head_only: bool = False
+) -> pl.Trainer:
+    """head_only: what trains is a head on cached features, which gains nothing from less than
+    float32."""
     settings: dict[str, Any] = dict(OmegaConf.to_container(config.trainer, resolve=True))  # type: ignore[arg-type]
     settings["max_epochs"] = epochs
+    settings["benchmark"] = not settings["deterministic"]  # cuDNN's search may choose differently
+    if head_only:
+        settings["precision"] = FULL
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")  # TF32; not yet run on a GPU
     logger: Any = False
     if config.get("logger"):
         # named after the folder, so that a resumed run goes on in the same W&B run; trials of

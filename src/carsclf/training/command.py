@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.inference.evaluate import print_metrics
 from carsclf.records import Run, RunFolder
+from carsclf.training.precision import check_precision
 from carsclf.training.run import fit
 
 NUMBERS = (
@@ -69,6 +70,7 @@ def training_part(config: DictConfig) -> DictConfig:
         value = OmegaConf.select(plain, key)
         if value is not None and not isinstance(value, int | float):
             raise ConfigError(f"{key}={value}: expected a number")
+    check_precision(plain)
     return plain
 
 

@@ -12,12 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.analysis.metrics import metrics
 from carsclf.data.datamodule import CarsDataModule
-from carsclf.inference.predict import pick_device, predict
+from carsclf.inference.predict import predict
 from carsclf.models.networks import normalisation
 from carsclf.models.weights import Weights
 from carsclf.records import ModelCard, Predictions, RunFolder, atomic_write
+from carsclf.training.build import device_of
 from carsclf.training.callbacks import EpochEnd, read_checkpoint
 from carsclf.training.modules import FreezeModule, TransferModule
+from carsclf.training.precision import device_name
 
 
 def reported_row(
@@ -54,11 +56,13 @@ def export(
         weights.origin,
         args,
     )
-    device = pick_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
+    device = device_of(config)
     module = module.eval().to(device)
 
     def forward(batch: Any) -> torch.Tensor:
-        return module({name: tensor.to(device) for name, tensor in batch.items()})
+        return module(
+            {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        )
 
     predictions = predict(forward, data.eval_loader("val"), data.splits["val"], data.class_names)
     if write:
@@ -86,7 +90,6 @@ def describe(
     """What run.json says of a run besides its results."""
     packages = ("torch", "torchvision", "pytorch-lightning", "timm", "hydra-core", "carsclf")
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "model": config.model.name,
         "weights": weights.origin,
@@ -97,8 +100,9 @@ def describe(
         "split_sizes": {name: len(part) for name, part in data.splits.items()},
         "classes": len(data.class_names),
         "seed": config.seed,
-        "device": f"{trainer.world_size} x {device.type} {name}".strip(),
-        "precision": str(trainer.precision),
+        "device": f"{trainer.world_size} x {device.type} {device_name(device)}".strip(),
+        "precision": config.trainer.precision,
+        "channels_last": config.model.channels_last,
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
     }
 

@@ -66,7 +66,7 @@ class TransferModule(pl.LightningModule):
         return self.rest(self.enter(self.normalise(batch["pictures"])))
 
     def training_step(self, batch: Item, batch_idx: int) -> torch.Tensor:
-        logits = self(batch)
+        logits = self(batch).float()  # a softmax in bfloat16 loses too much
         loss = self.loss(logits, batch["targets"])
         if batch_idx % CHECK_EVERY == 0:
             self._check(float(loss.detach()))

@@ -10,11 +10,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_data
 from carsclf.errors import CheckpointError, ConfigError
+from carsclf.models.boundary import HEAD
 from carsclf.records import Run, RunFolder, atomic_write
-from carsclf.training.build import make_module, make_network, make_trainer
+from carsclf.training.build import device_of, make_module, make_network, make_trainer, uses_cache
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
+from carsclf.training.cost_meter import CostMeter
 from carsclf.training.finish import describe, export, git_commit, reported_row, val_metrics
 from carsclf.training.look import look_at_data
+from carsclf.training.precision import adopt
+from carsclf.training.timed_steps import settle_training
 from carsclf.training.wandb_log import close_wandb
 
 
@@ -41,21 +45,27 @@ def fit(
         raise ConfigError(f"stop_epoch={stop_epoch}: expected 1 to {horizon}, the horizon")
     if config.reported not in ("best", "last"):
         raise ConfigError(f"reported={config.reported}: expected best or last")
-    save_config(config, files)
+    config = save_config(config, files)
     quiet()
     pl.seed_everything(config.seed, verbose=False)
 
     data, unreadable = make_data(config)
     network, weights = make_network(config, len(data.class_names))
+    cached = uses_cache(config, data)
+    config, _ = settle_training(config, network, device_of(config), cached=cached)
+    write_config(config, files)
     module, boundary = make_module(config, network, data)
     last = files.last if resume and files.last.is_file() else None
     if config.look and last is None:
         look_at_data(data, folder)
-    progress = EpochProgress(horizon)
+    progress, meter = EpochProgress(horizon), CostMeter()
     epoch_end = EpochEnd(files, progress, on_epoch=on_epoch)
-    trainer = make_trainer(config, folder, stop_epoch or horizon, [progress, epoch_end])
+    callbacks, head_only = [progress, meter, epoch_end], cached and boundary == HEAD
+    epochs = stop_epoch or horizon
+    trainer = make_trainer(config, folder, epochs, callbacks, head_only=head_only)
     module.steps = progress.steps = data.steps_per_epoch(trainer.world_size)
     trainer.fit(module, data, ckpt_path=last, weights_only=True)
+    progress.console.print(str(meter), highlight=False, soft_wrap=True)
 
     row = reported_row(module, files, epoch_end, config.reported)
     finished = len(epoch_end.rows) >= horizon
@@ -77,6 +87,7 @@ def fit(
         reported_epoch=int(row["epoch"]),
         metrics=metrics,
         finished=finished,
+        cost=meter.cost,
     )
     if trainer.is_global_zero:
         record.write(files.run)
@@ -85,25 +96,44 @@ def fit(
     return record
 
 
-def prepare(config: DictConfig) -> None:
-    """Does once what all trials of a study share: draws or checks the data, fills the cache."""
+def prepare(config: DictConfig) -> list[str]:
+    """Does once what all trials of a study share: draws or checks the data, fills the cache.
+
+    Returns what `auto` was settled to, as overrides for the trials; none where nothing was open.
+    """
     quiet()
     data, _ = make_data(config)
     network, _ = make_network(config, len(data.class_names))
-    make_module(config, network, data)
+    cached = uses_cache(config, data)
+    settled, choice = settle_training(config, network, device_of(config), cached=cached)
+    make_module(settled, network, data)
+    return choice.overrides if settled != config else []
 
 
-def save_config(config: DictConfig, files: RunFolder) -> None:
-    """Writes config.yaml once; a folder with another configuration is refused."""
-    text = OmegaConf.to_yaml(config, resolve=True)
+def save_config(config: DictConfig, files: RunFolder) -> DictConfig:
+    """Writes config.yaml, or takes from it what an earlier part settled on instead of `auto`.
+
+    A folder with another configuration is refused.
+    """
     if files.config.is_file():
-        if files.config.read_text() != text:
+        kept = OmegaConf.load(files.config)
+        assert isinstance(kept, DictConfig)
+        config = adopt(config, kept)
+        if files.config.read_text() != OmegaConf.to_yaml(config, resolve=True):
             raise CheckpointError(
                 f"{files.root} holds a run with another configuration: choose another name"
             )
-        return
-    with atomic_write(files.config) as temporary:
-        temporary.write_text(text)
+    else:
+        write_config(config, files)
+    return config
+
+
+def write_config(config: DictConfig, files: RunFolder) -> None:
+    """Writes config.yaml where it does not say this already."""
+    text = OmegaConf.to_yaml(config, resolve=True)
+    if not files.config.is_file() or files.config.read_text() != text:
+        with atomic_write(files.config) as temporary:
+            temporary.write_text(text)
 
 
 def quiet() -> None:

@@ -105,7 +105,7 @@ class Plan:
             if self.table is None:
                 stack.enter_context(cluster(config.cluster.address if config.cluster else None))
                 resources = Resources.from_config(config.resources)
-                workers = lambda: self._crew(resources, stack)  # noqa: E731
+                workers = lambda: self._crew(study.journal, resources, stack)  # noqa: E731
             else:
                 workers = self._recorded
             stack.enter_context(_alone(self.folder))
@@ -140,15 +140,22 @@ class Plan:
         study = Study(self.folder, journal, loop, self.metric, self.sign)
         if resuming:
             study.rebuild()
+            for event in journal.events:
+                if event["kind"] == "settled":
+                    self.composition.settle(event["overrides"])
         return study
 
-    def _crew(self, resources: Resources, stack: ExitStack) -> Workers:
+    def _crew(self, journal: Journal, resources: Resources, stack: ExitStack) -> Workers:
         crew = Crew(resources, self.job)
         stack.callback(crew.dismiss)
         began, say = time.monotonic(), Console(stderr=True, highlight=False).print
         say("preparing what all trials share: the data, and features where a part is frozen")
         largest = self.space.largest("data.batch_size")
-        crew.prepare(self.composition.trial(largest, self.horizon, self.folder.root.name))
+        plain = self.composition.trial(largest, self.horizon, self.folder.root.name)
+        if settled := crew.prepare(plain):
+            journal.record("settled", overrides=settled)
+            self.composition.settle(settled)
+            say(f"fastest here, for all trials: {', '.join(settled)}", soft_wrap=True)
         say(f"prepared in {time.monotonic() - began:.0f} s")
         return crew
 

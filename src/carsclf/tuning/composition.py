@@ -17,7 +17,7 @@ from carsclf.tuning.space import Raw, Space
 SEARCH_KEYS = (*SEARCH_GROUPS, "resources", "runs", "name", "resume", "look", "hydra")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Composition:
     """A study as composed: its configuration, and the training it searches as overrides."""
 
@@ -53,6 +53,10 @@ class Composition:
         if "group" in (self.config.get("logger") or {}):
             extra.append(f"logger.group={group}")
         return self._compose([*overrides, *extra])
+
+    def settle(self, overrides: list[str]) -> None:
+        """Fixes for all trials what the training leaves to a measurement."""
+        self.training = [*self.training, *overrides]
 
     def check(self, space: Space) -> None:
         """Raises ConfigError when the training does not take what the space offers."""

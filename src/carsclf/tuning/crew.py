@@ -63,11 +63,15 @@ class Crew:
         """Trials some worker has, halting ones included."""
         return {slot.trial for slot in self.slots if slot.trial is not None}
 
-    def prepare(self, config: dict[str, Any]) -> None:
-        """Has one worker do what all trials share; raises ConfigError when it cannot."""
-        wrong = ray.get(self.slots[0].actor.prepare.remote(config))
-        if wrong is not None:
-            raise CarsclfError(wrong)
+    def prepare(self, config: dict[str, Any]) -> list[str]:
+        """Has one worker do what all trials share; raises CarsclfError when it cannot.
+
+        Returns what it settled for all of them, as overrides.
+        """
+        came: list[str] | Failure = ray.get(self.slots[0].actor.prepare.remote(config))
+        if isinstance(came, Failure):
+            raise CarsclfError(came.error)
+        return came
 
     def start(self, trial: Trial) -> None:
         """Gives a trial to a free worker."""

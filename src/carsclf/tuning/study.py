@@ -118,7 +118,7 @@ class Study:
         trials = self.loop.trials
         if kind in ("suggest", "start", "idle"):
             self._ask()
-        elif kind in ("study", "resume"):
+        elif kind in ("study", "resume", "settled"):
             self.journal.skip()
         elif kind == "result":
             self.loop.tell(

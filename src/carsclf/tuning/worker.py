@@ -64,13 +64,12 @@ class Worker:
         """The node it runs on."""
         return ray.get_runtime_context().get_node_id()
 
-    def prepare(self, config: dict[str, Any]) -> str | None:
-        """Does what trials share; returns what is wrong with the configuration."""
+    def prepare(self, config: dict[str, Any]) -> list[str] | Failure:
+        """Does what trials share; returns what it settled, or what is wrong."""
         try:
-            prepare(_config(config))
+            return prepare(_config(config))
         except CarsclfError as error:
-            return str(error)
-        return None
+            return Failure(str(error), final=True)
 
     def advance(self, job: Job | None) -> Epoch | Failure:
         """The next finished epoch of a new job, or of the one it has."""
