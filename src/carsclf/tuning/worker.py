@@ -1,5 +1,8 @@
 """What runs in a worker process: one training after another, an epoch at a time."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import queue
 import threading
@@ -89,6 +92,7 @@ class Worker:
             self._orders.put(False)
             self._thread.join()
             self._thread = None
+            _release()
 
     def _train(self, job: Job) -> None:
         folder = Path(job.folder)
@@ -113,6 +117,16 @@ class Worker:
     def _report(self, epoch: Epoch) -> bool:
         self._results.put(epoch)
         return self._orders.get()
+
+
+def _release() -> None:
+    """Gives back what a training held: without it a worker grew by 0.4 GB with each trial.
+
+    Lightning's objects hold each other, and glibc keeps an arena for each thread there was.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _unreported(files: RunFolder, epoch: int) -> list[Epoch]:
