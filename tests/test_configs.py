@@ -25,12 +25,14 @@ def test_option_composes_and_instantiates(
     option: str, config_of: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     root = [] if option in ("data=rendered_cars", "experiment=demo") else [f"data.root={tmp_path}"]
-    config = config_of(option, *root)
+    own = ["schedule=constant"] if option == "optimizer=lbfgs" else []
+    config = config_of(option, *root, *own)
     instantiate(config.augmentation)
     weight = torch.nn.Parameter(torch.ones(2))
     optimizer = instantiate(config.optimizer)([], [weight])
     schedule = instantiate(config.schedule)(optimizer, 4, 3)
-    optimizer.step()
+    weight.grad = torch.ones(2)
+    optimizer.step(lambda: weight.sum())
     schedule.after_step()
     schedule.after_epoch({"train/loss": 1.0, "val/top1": 0.5})
     assert instantiate(config.mode.module).__name__.endswith("Module")

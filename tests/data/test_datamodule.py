@@ -1,5 +1,6 @@
 """Order and augmentation depend on (seed, epoch, photo) alone; evaluation is deterministic."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def test_worker_count_changes_nothing_and_epochs_differ(pictures: Path) -> None:
 def test_reading_pictures_leaves_the_global_generator_alone(pictures: Path) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    module_of(pictures).dataset("train", training=True)[0, 1]
+    module = module_of(pictures)
+    module.pictures(module.splits["train"], module.train_transform)[0, 1]
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -88,3 +90,14 @@ def test_transform_mistakes() -> None:
         build_transforms("squash", 32, "nearest", Augmentation())
     with pytest.raises(ConfigError, match="expected a probability"):
         Augmentation(flip=2)
+
+
+def test_a_transform_is_told_by_what_it_does() -> None:
+    def told(name: str, size: int, augmentation: Augmentation) -> str:
+        return json.dumps(build_transforms(name, size, "bilinear", augmentation)[0].to_dict())
+
+    pairs = [("published", LIGHT), ("published", Augmentation()), ("random_resized_crop", LIGHT)]
+    keys = {told(name, size, a) for name, a in pairs for size in (32, 40)}
+    assert keys == {told(name, size, a) for name, a in pairs for size in (32, 40)}
+    assert len(keys) == 6
+    assert not any(" at 0x" in key for key in keys)

@@ -4,23 +4,26 @@ Nothing here keeps a random state: a resumed epoch, another number of workers or
 sees exactly the pictures that an undisturbed run would have seen.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from carsclf.data.augment import draws
+from carsclf.data.features import FeatureDataset, FeatureLoader, Features, Item
 from carsclf.data.images import read_picture
 from carsclf.data.packed import Pack
+from carsclf.data.sampler import EpochBatches, EpochSampler, mini_batches
 from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
 from carsclf.data.transforms import EvalTransform, Stored, TrainTransform
 from carsclf.errors import ConfigError
 
-Item = dict[str, torch.Tensor]
+CHUNK_BYTES = 64 << 20  # of features that one training step gets
+EVAL_BYTES = 16 << 20  # of features that pass at once, where activations need memory too
 
 
 class PictureDataset(Dataset[Item]):
@@ -66,50 +69,15 @@ class PictureDataset(Dataset[Item]):
         return self.transform.stored.array(picture)
 
 
-class FeatureDataset(Dataset[Item]):
-    """Outputs of the frozen prefix, one row per photo, in the samples' order."""
-
-    def __init__(self, features: Sequence[torch.Tensor] | torch.Tensor, targets: list[int]) -> None:
-        self.features, self.targets = features, torch.tensor(targets)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        return {"features": self.features[key[0]], "targets": self.targets[key[0]]}
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """(position, seed) pairs of one epoch; shuffled by (seed, epoch), sharded by rank.
-
-    Lightning calls `set_epoch` before each epoch, after a resume too.
-    """
-
-    def __init__(
-        self, size: int, *, seed: int, shuffle: bool, rank: int = 0, world: int = 1
-    ) -> None:
-        self.size, self.seed, self.shuffle = size, seed, shuffle
-        self.rank, self.world = rank, world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-(self.size - self.rank) // self.world)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(self.size) if self.shuffle else np.arange(self.size)
-        seeds = rng.integers(2**63, size=self.size)
-        for position in order[self.rank :: self.world]:
-            yield int(position), int(seeds[position])
+Loader = DataLoader[Item] | FeatureLoader
 
 
 class CarsDataModule(pl.LightningDataModule):
     """Loaders over the splits of one source. A batch holds pictures (uint8) or features.
 
-    `features`, given per split name, replaces the pictures by cached outputs of a frozen prefix.
+    `features`, given per split name, replaces the pictures by cached outputs of a frozen prefix;
+    `views` is the number of rows for each training photo. With `chunked`, a training batch of
+    features holds many mini-batches of `batch_size`.
     """
 
     def __init__(
@@ -138,12 +106,14 @@ class CarsDataModule(pl.LightningDataModule):
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}
         self.packs = packs or {}
-        self.features: dict[str, Sequence[torch.Tensor] | torch.Tensor] = {}
+        self.features: dict[str, Features] = {}
+        self.views, self.chunked = 1, False
 
-    def dataset(self, split: str, *, training: bool = False) -> Dataset[Item]:
+    def dataset(self, split: str, *, training: bool = False) -> Dataset[Item] | FeatureDataset:
         samples = self.splits[split]
-        if split in self.features:
-            return FeatureDataset(self.features[split], [s.target for s in samples])
+        views = self.views if split == "train" else 1
+        if split in self.features and (training or views == 1):
+            return FeatureDataset(self.features[split], [s.target for s in samples], views)
         transform = self.train_transform if training else self.eval_transform
         return self.pictures(samples, transform)
 
@@ -154,29 +124,39 @@ class CarsDataModule(pl.LightningDataModule):
         pack = self.packs.get(transform.stored)
         return PictureDataset(samples, transform, **self.read, pack=pack)
 
-    def train_dataloader(self) -> DataLoader[Item]:
+    def train_dataloader(self) -> Loader:
         return self._loader(self.dataset("train", training=True), training=True)
 
-    def val_dataloader(self) -> DataLoader[Item]:
+    def val_dataloader(self) -> Loader:
         return self._loader(self.dataset("val"), training=False)
 
-    def eval_loader(self, split: str) -> DataLoader[Item]:
+    def eval_loader(self, split: str) -> Loader:
         """All pictures of a split in the samples' order, on every rank the same."""
         return self._loader(self.dataset(split), training=False, share=(0, 1))
 
-    def loader_of(self, samples: Sequence[Sample]) -> DataLoader[Item]:
+    def loader_of(self, samples: Sequence[Sample]) -> Loader:
         """Any samples in their order, through the evaluation transform."""
         dataset = self.pictures(samples, self.eval_transform)
         return self._loader(dataset, training=False, share=(0, 1))
 
+    def views_of(self, samples: Sequence[Sample], seeds: Sequence[int]) -> DataLoader[Item]:
+        """Samples in their order, through the training transform at the seeds given."""
+        return DataLoader(
+            self.pictures(samples, self.train_transform),
+            batch_sampler=BatchSampler(list(enumerate(seeds)), self.batch_size, False),  # type: ignore[arg-type]
+            collate_fn=_as_it_is,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
     def steps_per_epoch(self, world: int = 1) -> int:
         """Optimizer steps of one epoch; a last, smaller batch counts unless it is one picture."""
         size = -(-len(self.splits["train"]) // world)
-        return len(_batches(size, self.batch_size, training=True))
+        return len(mini_batches(size, self.batch_size, training=True))
 
     def _loader(
         self, dataset: Any, *, training: bool, share: tuple[int, int] | None = None
-    ) -> DataLoader[Item]:
+    ) -> Loader:
         rank, world = share or self._share()
         sampler = EpochSampler(
             len(dataset), seed=self.seed, shuffle=training, rank=rank, world=world
@@ -186,16 +166,25 @@ class CarsDataModule(pl.LightningDataModule):
             # current_epoch still counts the epoch at whose end the checkpoint was written
             progress: Any = self.trainer.fit_loop.epoch_progress.current
             sampler.set_epoch(progress.processed)
-        drop = _batches(len(sampler), self.batch_size, training=training).drop_last
-        cached = isinstance(dataset, FeatureDataset)
+        drop = mini_batches(len(sampler), self.batch_size, training=training).drop_last
+        if isinstance(dataset, FeatureDataset):
+            rows = self._rows(dataset, training=training)
+            return FeatureLoader(dataset, sampler, rows, drop=int(drop))
         return DataLoader(
             dataset,
-            batch_sampler=_EpochBatches(sampler, self.batch_size, drop),
-            collate_fn=_as_it_is if isinstance(dataset, PictureDataset) else None,
-            num_workers=0 if cached else self.workers,
+            batch_sampler=EpochBatches(sampler, self.batch_size, drop),
+            collate_fn=_as_it_is,
+            num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             # persistent workers would be harmless here, but hold their memory between epochs
         )
+
+    def _rows(self, dataset: FeatureDataset, *, training: bool) -> int:
+        """Rows of one batch of features: whole mini-batches in training."""
+        if training and not self.chunked:
+            return self.batch_size
+        most = (CHUNK_BYTES if training else EVAL_BYTES) // dataset.row_bytes
+        return max(1, most // self.batch_size) * self.batch_size
 
     def _share(self) -> tuple[int, int]:
         """(rank, ranks) of this process."""
@@ -204,19 +193,3 @@ class CarsDataModule(pl.LightningDataModule):
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-class _EpochBatches(BatchSampler):
-    """A BatchSampler that hands `set_epoch` on, however Lightning looks for it."""
-
-    def __init__(self, sampler: EpochSampler, batch_size: int, drop_last: bool) -> None:
-        super().__init__(sampler, batch_size, drop_last)  # type: ignore[arg-type]
-
-    def set_epoch(self, epoch: int) -> None:
-        self.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
-
-
-def _batches(size: int, batch_size: int, *, training: bool) -> BatchSampler:
-    # BatchNorm cannot train on a batch of one picture, so such a remainder is dropped
-    drop = training and size % batch_size == 1 and size > 1
-    return BatchSampler(range(size), batch_size, drop)

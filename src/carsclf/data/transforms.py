@@ -6,7 +6,6 @@ conversion to float and normalisation happen on the batch, where the accelerator
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,7 +18,7 @@ from torchvision.transforms.v2.functional import resize
 from carsclf.data.augment import Augmentation, Draws, area_crop, draws, random_crop
 from carsclf.errors import ConfigError, nearest
 
-Step = Callable[[np.ndarray, Draws], np.ndarray]
+Step = partial[np.ndarray] | Augmentation
 MEAN_AREA = 0.54  # of random_resized_crop's areas, uniform in [0.08, 1]
 
 
@@ -108,6 +107,16 @@ class TrainTransform:
         for step in self.steps:
             picture = step(picture, draws)
         return picture
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that shapes its pictures besides the draws."""
+        steps = [
+            [s.func.__name__, s.keywords]
+            if isinstance(s, partial)
+            else [type(s).__name__, asdict(s)]
+            for s in self.steps  # repr would name a function's address
+        ]
+        return {"stored": asdict(self.stored), "size": self.size, "steps": steps}
 
 
 Pair = tuple[TrainTransform, EvalTransform]

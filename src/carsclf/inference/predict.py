@@ -1,13 +1,12 @@
 """Predictions: a forward function over a loader, and a trained model read back from its folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.progress import track
 from torch import nn
-from torch.utils.data import DataLoader
 
 from carsclf.data.datamodule import Item
 from carsclf.data.samples import Sample
@@ -63,7 +62,7 @@ def pick_device(device: str) -> torch.device:
 @torch.inference_mode()
 def predict(
     forward: Callable[[Item], torch.Tensor],
-    loader: DataLoader[Item],
+    loader: Iterable[Item],
     samples: Sequence[Sample],
     class_names: list[str],
     *,

@@ -13,15 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.errors import ConfigError
 from carsclf.inference.predict import pick_device
-from carsclf.models.boundary import cut, resolve
+from carsclf.models.boundary import HEAD, cut, resolve
 from carsclf.models.networks import build_network, head_name, normalisation
 from carsclf.models.pixels import Normalise
 from carsclf.models.weights import Weights
-from carsclf.records import cache_root
 from carsclf.training.callbacks import AtomicCheckpointIO
-from carsclf.training.feature_cache import FeatureCache, content_key, run_prefix
+from carsclf.training.feature_steps import fits_chunks
+from carsclf.training.features import check_views, fill_features
 from carsclf.training.modules import FreezeModule, TransferModule
-from carsclf.training.precision import FULL, autocast
+from carsclf.training.optimizers import lbfgs
+from carsclf.training.precision import FULL
 
 
 def make_network(config: DictConfig, classes: int) -> tuple[torch.nn.Module, Weights]:
@@ -58,16 +59,18 @@ def make_module(
         return compiled(config, kind(network, **settings)), None
     if boundary is None:
         raise ConfigError(f"mode.boundary={config.mode.boundary} freezes nothing: mode=finetune")
+    cached, views = config.mode.cache, config.mode.views
+    if settings["optimizer"].func is lbfgs:
+        check_lbfgs(config, boundary)
+    check_views(views, cached=cached, random=data.train_transform.random)
     prefix, rest = cut(network, boundary, size)
     module = kind(rest, prefix, **settings)
-    if uses_cache(config, data):
-        fill_features(module, data, boundary, config)
+    if cached:
+        precision, device = str(config.trainer.precision), device_of(config)
+        fill_features(module, data, device, boundary=boundary, views=views, precision=precision)
+    if settings["optimizer"].func is lbfgs:
+        data.batch_size = len(data.splits["train"])  # it sees all rows at once
     return compiled(config, module), boundary
-
-
-def uses_cache(config: DictConfig, data: CarsDataModule) -> bool:
-    """Whether a frozen part runs once per photo instead of once per epoch."""
-    return config.mode.cache and not data.train_transform.random
 
 
 def compiled(config: DictConfig, module: TransferModule) -> TransferModule:
@@ -87,30 +90,37 @@ def compiled(config: DictConfig, module: TransferModule) -> TransferModule:
     return module
 
 
-def fill_features(
-    module: FreezeModule, data: CarsDataModule, boundary: str, config: DictConfig
-) -> None:
-    """Replaces training and validation pictures by the prefix's outputs."""
-    key = content_key(
-        module.prefix,
-        boundary=boundary,
-        transform=data.eval_transform.to_dict(),
-        pixels=[module.normalise.mean.tolist(), module.normalise.std.tolist()],
-        read=data.read,
-        precision=config.trainer.precision,
-    )
-    cache = FeatureCache(cache_root(), key)
-    device = device_of(config)
-    samples = data.splits["train"] + data.splits["val"]
+def check_lbfgs(config: DictConfig, boundary: str | None) -> None:
+    """Refuses L-BFGS where its one smooth function of a linear head is not what is trained."""
+    wrong = {
+        "mode=freeze: it trains a linear head on frozen features": boundary != HEAD,
+        "mode.cache=true: it sees all pictures in each iteration": not config.mode.cache,
+        "mode.views=1: pictures must not change from epoch to epoch": config.mode.views != 1,
+        "schedule=constant: its line search finds the rate": not config.schedule._target_.endswith(
+            ".constant"
+        ),
+        "trainer.gradient_clip_val=null: its line search needs the whole gradient": bool(
+            config.trainer.gradient_clip_val
+        ),
+    }
+    if reasons := [reason for reason, here in wrong.items() if here]:
+        raise ConfigError(f"optimizer=lbfgs needs {'; '.join(reasons)}")
 
-    def compute(missing: Any) -> torch.Tensor:
-        loader = data.loader_of(missing)
-        with autocast(config.trainer.precision, device):
-            return run_prefix(module.prefix, module.normalise, loader, device)
 
-    rows = cache.rows(samples, compute)
-    first = len(data.splits["train"])
-    data.features = {"train": rows[:first], "val": rows[first:]}
+def train_in_chunks(module: TransferModule, data: CarsDataModule, trainer: pl.Trainer) -> None:
+    """Cached features come many mini-batches at a time, and the module steps through them.
+
+    Where that cannot be, on several devices or with scaled gradients, they come one at a time.
+    """
+    if not fits_chunks(trainer):
+        if module.make_optimizer.func is lbfgs:  # type: ignore[attr-defined]
+            raise ConfigError(
+                "optimizer=lbfgs needs trainer.devices=1 and trainer.precision=32-true"
+            )
+        return
+    data.chunked = True
+    module.step_by_itself(data.batch_size, trainer.gradient_clip_val)
+    trainer.gradient_clip_val = None  # Lightning refuses to clip where it does not step
 
 
 def device_of(config: DictConfig) -> torch.device:

@@ -82,8 +82,11 @@ class EpochProgress(Callback):
         self.began, self.first = time.perf_counter(), done
         self.bar.start()
 
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.bar.advance(self.task)
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        # a chunk of features holds many steps
+        self.bar.advance(self.task, outputs.get("steps", 1) if isinstance(outputs, dict) else 1)
 
     def epoch_done(self, epoch: int, metrics: dict[str, float]) -> None:
         """One line for a finished epoch; called by EpochEnd, which knows its metrics."""

@@ -16,7 +16,8 @@ from carsclf.errors import CarsclfError, CheckpointError
 from carsclf.models.boundary import Prefix, join
 from carsclf.models.networks import split_parameters
 from carsclf.models.pixels import Normalise
-from carsclf.training.feature_cache import content_key
+from carsclf.training.feature_cache import weights_key
+from carsclf.training.feature_steps import count_steps, gradients_of, train_on_chunk
 from carsclf.training.schedules import Schedule
 
 CHECK_EVERY = 25  # steps between looks at the loss: each look waits for the accelerator
@@ -44,7 +45,8 @@ class TransferModule(pl.LightningModule):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.rest, self.head, self.normalise = rest, head, normalise
+        self.rest, self.head = rest, head
+        self.normalise: Normalise = normalise
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.horizon, self.steps, self.seed = horizon, steps, seed
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
@@ -62,10 +64,20 @@ class TransferModule(pl.LightningModule):
     def forward(self, batch: Item) -> torch.Tensor:
         """Logits (n, classes) for a batch with `pictures` (uint8) or `features`."""
         if "features" in batch:
-            return self.rest(batch["features"])
+            return self.rest(self._cast(batch["features"]))
         return self.rest(self.enter(self.normalise(batch["pictures"])))
 
-    def training_step(self, batch: Item, batch_idx: int) -> torch.Tensor:
+    def _cast(self, features: torch.Tensor) -> torch.Tensor:
+        """Cached rows, possibly half, as `rest` wants them."""
+        layout = torch.preserve_format
+        if features.ndim == 4:
+            last = self.normalise.channels_last
+            layout = torch.channels_last if last else torch.contiguous_format
+        return features.to(next(self.rest.parameters()).dtype, memory_format=layout)
+
+    def training_step(self, batch: Item, batch_idx: int) -> Any:
+        if not self.automatic_optimization:
+            return self._train_on_chunk(batch["features"], batch["targets"])
         logits = self(batch).float()  # a softmax in bfloat16 loses too much
         loss = self.loss(logits, batch["targets"])
         if batch_idx % CHECK_EVERY == 0:
@@ -73,6 +85,30 @@ class TransferModule(pl.LightningModule):
         self.train_loss.update(loss.detach(), weight=len(logits))
         self.train_top1.update((logits.argmax(1) == batch["targets"]).float())
         return loss
+
+    def _train_on_chunk(self, features: torch.Tensor, targets: torch.Tensor) -> dict[str, int]:
+        logits = train_on_chunk(
+            gradients_of(self.rest, self.loss),
+            self.loss,
+            self.optimizers(use_pl_optimizer=False),  # type: ignore[arg-type]
+            self._cast(features),
+            targets,
+            batch_size=self.batch_size,
+            after_step=self.schedule.after_step,
+            clip=self.clip,
+        ).float()
+        loss, n = self.loss(logits, targets), len(targets)
+        self._check(float(loss))
+        self.train_loss.update(loss, weight=n)
+        self.train_top1.update((logits.argmax(1) == targets).float().mean(), weight=n)
+        steps = -(-n // self.batch_size)
+        count_steps(self.trainer, steps)
+        return {"steps": steps}
+
+    def step_by_itself(self, batch_size: int, clip: float | None) -> None:
+        """From now on a training batch is a chunk of mini-batches of features."""
+        self.automatic_optimization = False
+        self.batch_size, self.clip = batch_size, clip
 
     def validation_step(self, batch: Item, batch_idx: int) -> None:
         logits, targets = self(batch).float(), batch["targets"]
@@ -93,7 +129,8 @@ class TransferModule(pl.LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) % 2**63)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.schedule.after_step()
+        if self.automatic_optimization:
+            self.schedule.after_step()
 
     def on_validation_epoch_end(self) -> None:
         metrics: dict[str, Any] = dict(self.val_metrics)
@@ -160,7 +197,7 @@ class FreezeModule(TransferModule):
 
     def __init__(self, rest: nn.Module, prefix: Prefix, **settings: Any) -> None:
         super().__init__(rest, **settings)
-        self.prefix, self.prefix_key = prefix, content_key(prefix)
+        self.prefix, self.prefix_key = prefix, weights_key(prefix)
 
     def enter(self, pictures: torch.Tensor) -> torch.Tensor:
         return self.prefix(pictures)

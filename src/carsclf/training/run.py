@@ -12,7 +12,13 @@ from carsclf.data.build import make_data
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.models.boundary import HEAD
 from carsclf.records import Run, RunFolder, atomic_write
-from carsclf.training.build import device_of, make_module, make_network, make_trainer, uses_cache
+from carsclf.training.build import (
+    device_of,
+    make_module,
+    make_network,
+    make_trainer,
+    train_in_chunks,
+)
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
 from carsclf.training.cost_meter import CostMeter
 from carsclf.training.finish import describe, export, git_commit, reported_row, val_metrics
@@ -51,7 +57,7 @@ def fit(
 
     data, unreadable = make_data(config)
     network, weights = make_network(config, len(data.class_names))
-    cached = uses_cache(config, data)
+    cached = bool(config.mode.cache)
     config, _ = settle_training(config, network, device_of(config), cached=cached)
     write_config(config, files)
     module, boundary = make_module(config, network, data)
@@ -64,6 +70,8 @@ def fit(
     epochs = stop_epoch or horizon
     trainer = make_trainer(config, folder, epochs, callbacks, head_only=head_only)
     module.steps = progress.steps = data.steps_per_epoch(trainer.world_size)
+    if data.features:
+        train_in_chunks(module, data, trainer)
     trainer.fit(module, data, ckpt_path=last, weights_only=True)
     progress.console.print(str(meter), highlight=False, soft_wrap=True)
 
@@ -104,7 +112,7 @@ def prepare(config: DictConfig) -> list[str]:
     quiet()
     data, _ = make_data(config)
     network, _ = make_network(config, len(data.class_names))
-    cached = uses_cache(config, data)
+    cached = bool(config.mode.cache)
     settled, choice = settle_training(config, network, device_of(config), cached=cached)
     make_module(settled, network, data)
     return choice.overrides if settled != config else []
@@ -146,5 +154,6 @@ def quiet() -> None:
         ".*module.s. in eval mode at the start.*",
         ".*smaller than the logging interval.*",
         ".*Checkpoint directory.*",
+        ".*ended before the epoch ended.*",  # of chunks it knows nothing; ours end with an epoch
     ):
         warnings.filterwarnings("ignore", message=hint)

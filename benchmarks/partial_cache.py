@@ -1,0 +1,122 @@
+"""`partial` at ResNet-18's last stage boundary: seconds per epoch with and without the cache.
+
+    python benchmarks/partial_cache.py [--pictures 256] [--size 224] [--repeat 5]
+
+Noise for pictures, random weights, batch 32, float32 both, channels last: the arithmetic is that of
+a real training. Without cache, the decoded pictures wait in memory. An epoch is train.py's, without
+validation and checkpoints; the two take turns, and each one's first epoch is left out.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from head_training import Clock
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from carsclf.data.build import make_data
+from carsclf.data.datamodule import Item, PictureDataset
+from carsclf.training.build import make_module, make_network, train_in_chunks
+from carsclf.training.command import training_part
+from carsclf.training.run import quiet
+
+CONF = Path(__file__).parents[1] / "conf"
+BOUNDARY = "layer3"
+
+
+def draw(root: Path, pictures: int, size: int) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(pictures):
+        path = root / f"class {i % 8}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path, compress_level=0)
+
+
+class InMemory(PictureDataset):
+    """Pictures decoded once, so that loading does not count."""
+
+    def __init__(self, dataset: PictureDataset) -> None:
+        super().__init__(dataset.samples, dataset.transform)
+        self.whole = dataset.__getitems__([(i, 0) for i in range(len(dataset))])
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Item:
+        chosen = torch.tensor([index for index, _ in keys])
+        return {name: tensor[chosen] for name, tensor in self.whole.items()}
+
+
+def epochs(folder: Path, pictures: Path, size: int, repeat: int, *, cached: bool) -> list[float]:
+    """Seconds of `repeat` epochs, after one that warms up."""
+    options = [
+        *("data=folder", f"data.root={pictures}", "data.protocol=fractions", "data.workers=0"),
+        *(f"data.image_size={size}", "model.weights=none", "schedule=constant"),
+        *("mode=partial", f"mode.boundary={BOUNDARY}", f"mode.cache={cached}"),
+    ]
+    with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+        config = training_part(compose("train", options))
+    data, _ = make_data(config)
+    module, _ = make_module(config, make_network(config, len(data.class_names))[0], data)
+    if not cached:
+        kept = InMemory(data.dataset("train", training=True))  # type: ignore[arg-type]
+        data.dataset = lambda split, **_: kept
+    clock = Clock()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=repeat + 2,
+        limit_val_batches=0,
+        callbacks=[clock],
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    if cached:
+        train_in_chunks(module, data, trainer)
+    trainer.fit(module, data)
+    return clock.epochs[1:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--repeat", type=int, default=5)
+    options = parser.parse_args()
+    quiet()
+    torch.set_num_threads(1)
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    with tempfile.TemporaryDirectory() as work:
+        os.environ["CARSCLF_CACHE"] = f"{work}/cache"
+        draw(Path(work) / "pictures", options.pictures, options.size)
+        for _ in range(options.repeat):
+            for cached, taken in seconds.items():
+                where = Path(work), Path(work) / "pictures"
+                taken += epochs(*where, options.size, 1, cached=cached)
+    print(
+        f"ResNet-18, {options.pictures * 4 // 5} training pictures at {options.size} px, frozen up "
+        f"to {BOUNDARY}, float32, one thread"
+    )
+    print("| features | median seconds per epoch | pictures/s | faster |")
+    print("|---|---|---|---|")
+    base = statistics.median(seconds[False])
+    for cached, taken in seconds.items():
+        middle = statistics.median(taken)
+        name = "cached" if cached else "recomputed from pictures in memory"
+        rate = options.pictures * 4 // 5 / middle
+        spread = f"{middle:.2f} ({min(taken):.2f} to {max(taken):.2f})"
+        print(f"| {name} | {spread} | {rate:.1f} | {base / middle:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
