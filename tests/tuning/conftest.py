@@ -5,6 +5,7 @@ import pytest
 from tables import make_table
 
 from carsclf.tuning.replay import Table
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +19,8 @@ def ray_cluster():
     import ray
 
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
-    here = {"PYTHONPATH": str(Path(__file__).parent)}  # workers import what these tests define
+    # workers import what these tests define, and this checkout wherever it is installed from
+    here = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(ROOT / "src")])}
     ray.init(
         address="local",  # never a cluster that happens to run on this machine
         num_cpus=2,
