@@ -1,6 +1,7 @@
 """The notebook, executed in a copy of the project's layout; it is kept without outputs."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -21,15 +22,18 @@ def test_notebook_is_kept_without_outputs_and_defines_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_notebook_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("TMPDIR", short := tempfile.mkdtemp())  # Ray's sockets allow 107 bytes
+    request.addfinalizer(lambda: shutil.rmtree(short))
     for name in ("conf", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / "project" / name)
     shutil.copy(ROOT / "tune.py", tmp_path / "project")
     book = nbformat.read(NOTEBOOK, as_version=4)
     where = {"metadata": {"path": str(tmp_path / "project/notebooks")}}
     NotebookClient(book, timeout=900, kernel_name="python3", resources=where).execute()
-    (page,) = tmp_path.glob("carsclf-study-*/report/index.html")
+    (page,) = Path(short).glob("carsclf-study-*/report/index.html")
     assert str(page) in book.cells[-1].outputs[0].text
     pictures = [o for c in book.cells for o in c.get("outputs", []) if "data" in o]
     assert sum(any(k.startswith("image/") for k in o.data) for o in pictures) >= 11

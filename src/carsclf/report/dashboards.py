@@ -119,7 +119,7 @@ def _gallery(items: Sequence[dict[str, Any]]) -> Any:
         "id": "id",
     }
     shown = {k: v for k, v in columns.items() if k != "attention" or any(i[v] for i in items)}
-    table = wandb.Table(list(shown))  # mixed types would make words of the pictures
+    table = wandb.Table(list(shown))
     for item in items:
         row = [item[name] for name in shown.values()]
         table.add_data(*(_picture(v) if str(v).startswith("data:image") else v for v in row))
@@ -205,25 +205,23 @@ def _trials(study: StudyMaterial) -> list[Any]:
     return [wr.H2(f"Trials of {study.name}"), wr.PanelGrid(runsets=[runs], panels=panels)]
 
 
-def report_of(model: Any) -> Any:
-    """The W&B report of a model read back; the library's own way forgets the width (0.4.13)."""
-    report = workspaces().Report._from_model(model)
-    report.width = model.spec.width
-    return report
-
-
 def save(spec: Path) -> None:
     """Saves a report written by `upload` to W&B, which prints its address."""
     import wandb
 
-    workspaces()
+    wr = workspaces()
     from wandb_workspaces.reports.v2 import internal
 
     with _refusals():
         model = internal.ReportViewspec.model_validate_json(spec.read_text(encoding="utf-8"))
         if not model.project.entity_name:
             model.project.entity_name = wandb.Api().default_entity
-        report_of(model).save()
+
+        class Kept(wr.Report):  # its own way back from a model forgets layouts (0.4.13)
+            def _to_model(self) -> Any:
+                return model
+
+        Kept(model.project.name, model.project.entity_name, model.display_name).save()
 
 
 def _key(section: Section, part: Part) -> str:
