@@ -35,5 +35,7 @@ def test_notebook_runs(
     NotebookClient(book, timeout=900, kernel_name="python3", resources=where).execute()
     (page,) = Path(short).glob("carsclf-study-*/report/index.html")
     assert str(page) in book.cells[-1].outputs[0].text
-    pictures = [o for c in book.cells for o in c.get("outputs", []) if "data" in o]
-    assert sum(any(k.startswith("image/") for k in o.data) for o in pictures) >= 11
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    kinds = [kind for output in outputs for kind in output.get("data", {})]
+    assert sum(kind.startswith("image/") for kind in kinds) == 12

@@ -112,8 +112,8 @@ def test_the_report_shows_what_was_logged_in_the_order_of_the_page(
 
     grids = [block for block in report.blocks if isinstance(block, v2.PanelGrid)]
     assert {g.runsets[0].filters for g in grids} == {
-        f"Metric('ID') = '{uploaded.name.split('-')[-1]}'",
-        "Metric('Group') = 'study'",
+        f"""Metric("ID") == '{uploaded.name.split("-")[-1]}'""",
+        """Metric("Group") == 'study'""",
     }
     panels = [panel for grid in grids for panel in grid.panels]
     media = [k for p in panels if isinstance(p, v2.MediaBrowser) for k in p.media_keys]

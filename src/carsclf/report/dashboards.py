@@ -172,7 +172,7 @@ def _blocks(section: Section, part: Part, run_id: str) -> list[Any]:
     if part.kind == "heading":
         return [wr.H2(part.content)]
     if part.kind == "commands":
-        code = wr.CodeBlock("\n".join(part.content), language=None)
+        code = wr.CodeBlock("\n".join(part.content), language="markdown")
         return [wr.P(part.caption), code] if part.caption else [code]
     if part.kind == "definitions":
         return [wr.H2(part.caption), wr.UnorderedList([f"{k}: {v}" for k, v in part.content])]
