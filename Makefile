@@ -11,10 +11,20 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[bohb,lite0,dev]'
 	@touch $@
 
+# a training; a search in both modes; each winner retrained beside its baseline, judged on test
 demo: install
-	@run=demo-$$(date +%Y%m%d-%H%M%S) && \
-	$(BIN)/python train.py experiment=demo name=$$run && \
-	$(BIN)/python evaluate.py run=runs/train/$$run split=test
+	@set -e; demo=runs/demo-$$(date +%Y%m%d-%H%M%S); run=$(BIN)/python; \
+	$$run train.py experiment=demo runs=$$demo name=first; \
+	$$run evaluate.py run=$$demo/first split=test; \
+	$$run tune.py -m experiment=demo_finetune,demo_freeze runs=$$demo 'name=$${hydra:runtime.choices.experiment}'; \
+	for mode in finetune freeze; do \
+	  $$run train.py experiment=demo_$$mode runs=$$demo name=$$mode; \
+	  $$run train.py overrides=$$demo/demo_$$mode/best.yaml runs=$$demo name=$$mode-searched; \
+	  $$run evaluate.py run=$$demo/$$mode split=test; \
+	  $$run evaluate.py run=$$demo/$$mode-searched split=test; \
+	done; \
+	$$run report.py folder=$$demo/report studies=[$$demo/demo_finetune,$$demo/demo_freeze] \
+	  runs=[$$demo/finetune,$$demo/finetune-searched,$$demo/freeze,$$demo/freeze-searched]
 
 # slow: real processes killed, real Ray clusters, a few minutes more
 test: install

@@ -84,10 +84,13 @@ class Index:
 
 
 def map_pixels(path: Path) -> np.ndarray:
-    """All of the map, (bytes,) uint8, read-only, on pages that all processes share."""
+    """All of the map, (bytes,) uint8, on pages that all processes share.
+
+    Copy-on-write rather than read-only, about which torch warns: the file is never written to.
+    """
     if not path.stat().st_size:
         return np.empty(0, np.uint8)
-    return np.asarray(np.memmap(path, np.uint8, "r"))  # memmap's own slices are slow
+    return np.asarray(np.memmap(path, np.uint8, "c"))  # memmap's own slices are slow
 
 
 def _end(row: Row) -> int:

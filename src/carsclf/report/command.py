@@ -10,6 +10,7 @@ from carsclf.errors import ConfigError
 from carsclf.figures.style import look
 from carsclf.records import RANDOM_WEIGHTS
 from carsclf.report.context import Context, Price
+from carsclf.report.dashboards import Destination, upload, workspaces
 from carsclf.report.groups import make_groups
 from carsclf.report.material import read_material
 from carsclf.report.page import Desk
@@ -33,6 +34,7 @@ def report(config: DictConfig) -> Path:
         gallery=gallery,
         attention=bool(config.attention),
         root=config.root,
+        wandb=Destination(config.project, config.entity) if config.upload else None,
     )
     print(f"report: {page}")
     return page
@@ -47,12 +49,15 @@ def write_report(
     gallery: int = 24,
     attention: bool = False,
     root: str | None = None,
+    wandb: Destination | None = None,
 ) -> Path:
     """The report of `report.py`, from plain arguments; `root`: of the photos, where they moved."""
+    if wandb is not None:
+        workspaces()  # a missing package is told before the work
     material = read_material(runs, studies)
     groups = make_groups(material)
     pairs = make_pairs(groups)
-    desk = Desk(folder)
+    desk = Desk(folder, png=wandb is not None)
     context = Context(material, groups, pairs, desk, price or Price(), gallery, attention, root)
     _warn(context)
     with look():
@@ -62,7 +67,10 @@ def write_report(
         f"{material.source}; {context.judged}"
     )  # fmt: skip
     title = f"Which model, at what cost, and what is still wrong: {material.source}"
-    return desk.write(title, facts, context.warnings, sections)
+    page = desk.write(title, facts, context.warnings, sections)
+    if wandb is not None:
+        upload(folder, title, facts, context.warnings, sections, material.studies, wandb)
+    return page
 
 
 def _warn(context: Context) -> None:

@@ -56,6 +56,8 @@ class Desk:
     """Where figures and tables are laid down: beside the page, and into it."""
 
     folder: Path
+    png: bool = False
+    """Whether figures are drawn as PNG as well, for what shows no SVG."""
 
     def __post_init__(self) -> None:
         for name in ("figures", "tables", "gallery"):  # of an earlier report
@@ -68,6 +70,8 @@ class Desk:
         path = self.folder / "figures" / f"{name}.svg"
         path.parent.mkdir(parents=True, exist_ok=True)
         draw(path)
+        if self.png:
+            draw(path.with_suffix(".png"))
         content = {"uri": data_uri(path), "file": f"figures/{path.name}"}
         section.parts.append(Part("figure", content, caption))
 
