@@ -46,15 +46,17 @@ format: install
 
 # Every claim of speed, measured here: make bench CARS=<folder of Stanford Cars>; peers included.
 # search_replay.py, which takes tables of recorded trainings, is run by hand.
-WITHOUT_PHOTOS := benchmarks/orchestration.py benchmarks/search_replay.py
-WITH_PHOTOS := $(filter-out $(WITHOUT_PHOTOS),$(wildcard benchmarks/*.py))
+WITH_PHOTOS := finetune_speed frozen_trials loader shortcuts
+WITHOUT_PHOTOS := head_training orchestration partial_cache report_page
 
 bench: install
 	@test -d "$(CARS)" || { echo "make bench CARS=<the folder with cars_train/ and devkit/>"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[bench]'
-	$(BIN)/python benchmarks/orchestration.py
-	@for script in $(WITH_PHOTOS); do \
-		echo "$$script" && $(BIN)/python $$script "$(CARS)" || exit 1; \
+	@for name in $(WITHOUT_PHOTOS); do \
+		echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; \
+	done
+	@for name in $(WITH_PHOTOS); do \
+		echo "$$name" && $(BIN)/python -m benchmarks.$$name "$(CARS)" || exit 1; \
 	done
 
 clean:

@@ -67,7 +67,7 @@ def draw_progress(curves: pd.DataFrame, metric: str, sign: int, path: Path) -> N
     axis.scatter(curves["spent"], curves[metric], s=6, color="#9db4d4", lw=0, label="an epoch")
     axis.step(curves["spent"], best, where="post", color=COLOURS["asha"], label="best so far")
     axis.set(xlabel="budget spent (full trainings)", ylabel=metric, xlim=(0, None))
-    axis.legend(frameon=False, loc="best")
+    axis.legend(edgecolor="none", framealpha=0.9, markerscale=2, loc="lower right")
     _plain(axis)
     figure.savefig(path, dpi=150)
 
