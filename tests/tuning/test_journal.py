@@ -70,6 +70,16 @@ def test_many_workers_twice_killed(search: str, table: Table, tmp_path: Path) ->
     assert suggested == list(range(len(study.loop.trials)))
 
 
+def test_the_time_a_study_stood_still_does_not_count(table: Table, tmp_path: Path) -> None:
+    path = run(make_study(tmp_path, table, "random", 2), table, 1).journal.path
+    lines = path.read_text().splitlines()
+    shifted = [json.loads(line) for line in lines[: len(lines) // 2]]
+    for event in shifted:
+        event["time"] -= 1000  # the second half comes a quarter of an hour later
+    path.write_text("".join(json.dumps(event) + "\n" for event in shifted))
+    assert run(make_study(tmp_path, table, "random", 2), table, 1).journal.seconds < 100
+
+
 def test_another_past_is_refused(table: Table, tmp_path: Path) -> None:
     study = run(make_study(tmp_path, table, "random", 1), table, 1)
     text = study.journal.path.read_text()

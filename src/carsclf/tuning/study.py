@@ -53,6 +53,8 @@ class Study:
                 self._repeat(event)
         finally:
             self.loop.propose = own
+        if self.journal.events:
+            self.journal.record("resume")  # the time it stood still is nobody's
         for trial in sorted(self.loop.running, key=lambda t: t.number):
             self.loop.fail(trial, "the study was interrupted", lost=True)
 
