@@ -199,7 +199,7 @@ def run_torchvision(place: Path, device: torch.device, workers: int) -> Row:
         loss.backward()
         optimizer.step()
         correct = output.topk(5).indices == target[:, None]
-        correct[:, :1].sum().item(), correct.sum().item(), loss.item()  # its metric logger
+        _ = correct[:, :1].sum().item(), correct.sum().item(), loss.item()  # its metric logger
         ends.append(now())
     return Row("torchvision's reference recipe", "float32, contiguous", rates(ends))
 

@@ -215,7 +215,7 @@ def save(spec: Path) -> None:
     with _refusals():
         model = internal.ReportViewspec.model_validate_json(spec.read_text(encoding="utf-8"))
         if not model.project.entity_name:
-            model.project.entity_name = wandb.Api().default_entity
+            model.project.entity_name = str(wandb.Api().default_entity)
 
         class Kept(wr.Report):  # its own way back from a model forgets layouts (0.4.13)
             def _to_model(self) -> Any:
