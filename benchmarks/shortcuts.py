@@ -2,7 +2,7 @@
 
     python benchmarks/shortcuts.py <stanford cars> [--seeds 3] [--out <folder>]
 
-A reduced protocol, sized for one core: all classes at 64 px, 30 % of the training photos, Lite0
+A reduced protocol, sized for one core: all classes at 64 px, 50 % of the training photos, Lite0
 from ImageNet weights, few epochs, 20 % of each label for validation (one split), top-1 of the last
 epoch on it.
 """
@@ -25,7 +25,7 @@ from carsclf.training.run import fit
 CONF = Path(__file__).parents[1] / "conf"
 COMMON = ["experiment=first_cars", "data.image_size=64", "data.split_seed=0", "reported=last"]
 COMMON += [
-    "data.fraction=0.3",
+    "data.fraction=0.5",
     "look=false",
     "data.workers=0",
     "trainer.precision=32-true",
