@@ -1,6 +1,6 @@
 """`partial` at ResNet-18's last stage boundary: seconds per epoch with and without the cache.
 
-    python benchmarks/partial_cache.py [--pictures 256] [--size 224] [--repeat 5]
+    python -m benchmarks.partial_cache [--pictures 256] [--size 224] [--repeat 5]
 
 Noise for pictures, random weights, batch 32, float32 both, channels last: the arithmetic is that of
 a real training. Without cache, the decoded pictures wait in memory. An epoch is train.py's, without
@@ -17,15 +17,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-from head_training import Clock
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from benchmarks.head_training import timed_epochs
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import Item, PictureDataset
-from carsclf.training.build import make_module, make_network, train_in_chunks
+from carsclf.training.build import make_module, make_network
 from carsclf.training.command import training_part
 from carsclf.training.run import quiet
 
@@ -68,23 +67,7 @@ def epochs(folder: Path, pictures: Path, size: int, repeat: int, *, cached: bool
     if not cached:
         kept = InMemory(data.dataset("train", training=True))  # type: ignore[arg-type]
         data.dataset = lambda split, **_: kept
-    clock = Clock()
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=repeat + 2,
-        limit_val_batches=0,
-        callbacks=[clock],
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    if cached:
-        train_in_chunks(module, data, trainer)
-    trainer.fit(module, data)
-    return clock.epochs[1:]
+    return timed_epochs(module, data, repeat + 1, chunks=cached)[1:]
 
 
 def main() -> None:

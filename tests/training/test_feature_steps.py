@@ -15,7 +15,7 @@ from carsclf.data.build import make_data
 from carsclf.errors import CarsclfError, ConfigError
 from carsclf.inference.predict import load_model, predict
 from carsclf.records import Predictions, RunFolder
-from carsclf.training import build, features
+from carsclf.training import build
 from carsclf.training.build import make_module, make_network
 from carsclf.training.callbacks import read_checkpoint
 from carsclf.training.run import fit
@@ -100,16 +100,8 @@ VIEWS = ["mode=freeze", "augmentation=light", "mode.views=3", "seed=21"]
 
 
 def test_views_are_kept_sampled_by_epoch_and_resumed(
-    tiny: list[str], config_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: list[str], config_of: Make, tmp_path: Path, counted: list[int]
 ) -> None:
-    counted: list[int] = []
-    real = features.run_prefix
-
-    def counting(module, loader, device, **settings):
-        counted.append(len(loader.dataset))
-        return real(module, loader, device, **settings)
-
-    monkeypatch.setattr(features, "run_prefix", counting)
     config = config_of(*tiny, *VIEWS, "trainer.max_epochs=3")
     fit(config, tmp_path / "whole")
     assert counted == [12, 144]  # validation once, training three times

@@ -131,19 +131,9 @@ def test_last_epoch_is_reported_where_asked(
 
 
 def test_features_are_found_again_and_a_changed_photo_is_noticed(
-    tiny: list[str], config_of: Make, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: list[str], config_of: Make, pictures: Path, counted: list[int]
 ) -> None:
-    from carsclf.training import features
     from tests.conftest import draw
-
-    counted: list[int] = []
-    real = features.run_prefix
-
-    def counting(module, loader, device, **settings):
-        counted.append(len(loader.dataset))
-        return real(module, loader, device, **settings)
-
-    monkeypatch.setattr(features, "run_prefix", counting)
 
     def make(*more: str) -> None:
         config = config_of(*tiny, "mode=freeze", "seed=11", *more)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from carsclf.errors import ConfigError
 from carsclf.records import cache_root
 from carsclf.training.feature_cache import FeatureCache, content_key, photo_key
 from carsclf.training.modules import FreezeModule
+from carsclf.training.precision import FULL, autocast
 
 View = tuple[Sample, int]  # a photo and the number of one of its augmented views
 
@@ -53,6 +53,7 @@ def fill_features(
 ) -> None:
     """Replaces training pictures, or `views` of each, and validation pictures by cached rows."""
     bf16 = "bf16" in precision  # as a training without cache would run the prefix
+    run_in = precision if bf16 else FULL
 
     def cache_of(transform: Any) -> FeatureCache:
         key = content_key(
@@ -66,11 +67,11 @@ def fill_features(
         return FeatureCache(cache_root(), key)
 
     def plain(samples: list[Sample]) -> Iterator[torch.Tensor]:
-        return run_prefix(module, data.loader_of(samples), device, bf16=bf16)
+        return run_prefix(module, data.loader_of(samples), device, run_in)
 
     def changed(wanted: list[View]) -> Iterator[torch.Tensor]:
         loader = data.views_of([s for s, _ in wanted], [view_seed(*view) for view in wanted])
-        return run_prefix(module, loader, device, bf16=bf16)
+        return run_prefix(module, loader, device, run_in)
 
     train, val = data.splits["train"], data.splits["val"]
     keys = {sample.id: photo_key(sample) for sample in (*train, *val)}
@@ -92,14 +93,13 @@ def view_seed(sample: Sample, view: int) -> int:
 
 
 def run_prefix(
-    module: FreezeModule, loader: Loader, device: torch.device, *, bf16: bool
+    module: FreezeModule, loader: Loader, device: torch.device, precision: str
 ) -> Iterator[torch.Tensor]:
     """Activations at the boundary in float32, a batch at a time, in the loader's order."""
     prefix, normalise = module.prefix.to(device), module.normalise.to(device)
-    precision = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for batch in bar.track(loader, description="features of the frozen part"):
             pictures = batch["pictures"].to(device, non_blocking=True)
-            with torch.inference_mode(), precision:
+            with torch.inference_mode(), autocast(precision, device):
                 rows = prefix(normalise(pictures))
             yield rows.float().cpu()

@@ -148,11 +148,8 @@ class Space(Sequence[Parameter]):
 
     def largest(self, key: str) -> list[str]:
         """The override with the largest value of one parameter; none where it is not searched."""
-        for p in self:
-            if p.key == key:
-                values = [p.value(p.corner(step)) for step in range(len(p.choices) or 2)]
-                return [f"{key}={_literal(max(values))}"]  # type: ignore[type-var]
-        return []
+        values: list[Any] = [self.values(raw)[key] for raw in self.extremes() if key in raw]
+        return [f"{key}={_literal(max(values))}"] if values else []
 
 
 def _leaves(config: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Parameter]:
