@@ -47,7 +47,7 @@ format: install
 # Every claim of speed, measured here: make bench CARS=<folder of Stanford Cars>; peers included.
 # search_replay.py, which takes tables of recorded trainings, is run by hand.
 WITH_PHOTOS := finetune_speed frozen_trials loader shortcuts
-WITHOUT_PHOTOS := head_training orchestration partial_cache report_page
+WITHOUT_PHOTOS := head_training orchestration partial_cache report_page step_memory
 
 bench: install
 	@test -d "$(CARS)" || { echo "make bench CARS=<the folder with cars_train/ and devkit/>"; exit 1; }

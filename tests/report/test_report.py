@@ -11,6 +11,7 @@ import pytest
 from carsclf.errors import DataError
 from carsclf.records import RunFolder
 from carsclf.report.command import write_report
+from carsclf.report.context import Price
 from tests.report.folders import (
     CLASSES,
     FOUND,
@@ -165,6 +166,42 @@ def test_other_class_lists_are_refused(tmp_path: Path) -> None:
     add_predictions(runs[1], np.ones(8, bool), [*CLASSES[:3], "Audi S5 Coupe 2012"])
     with pytest.raises(DataError, match="class list differs at class 3 .*S4.* against .*S5"):
         write_report(runs=runs, studies=[], folder=tmp_path / "report")
+
+
+def test_a_study_of_other_classes_is_refused(tmp_path: Path) -> None:
+    """Its configuration alone would not tell: its best trial's record does."""
+    run = make_run(tmp_path / "a")
+    study = make_study(tmp_path / "s", trials=3)
+    make_run(study / "trials/0000")
+    write_report(runs=[run], studies=[study], folder=tmp_path / "report")
+    record = study / "trials/0000/run.json"
+    record.write_text(record.read_text().replace('"classes": 196', '"classes": 27'))
+    with pytest.raises(DataError, match="do not compare: classes 196 against 27"):
+        write_report(runs=[run], studies=[study], folder=tmp_path / "report")
+
+
+def test_a_protocol_that_the_data_chose_is_read_from_the_trials(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=3)
+    config = study / "config.yaml"
+    config.write_text(config.read_text().replace("protocol: published", "protocol: auto"))
+    run = make_run(tmp_path / "a", protocol="official")
+    page = write_report(runs=[run], studies=[study], folder=tmp_path / "report")
+    make_run(study / "trials/0000", protocol="official")
+    page = write_report(runs=[], studies=[study], folder=tmp_path / "report")
+    assert "protocol official" in page.read_text()
+    make_run(tmp_path / "b", protocol="fractions")
+    with pytest.raises(DataError, match="protocol fractions against official"):
+        write_report(runs=[tmp_path / "b"], studies=[study], folder=tmp_path / "report")
+
+
+def test_a_device_that_costs_nothing(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a", accuracy=0.4)]
+    page = write_report(
+        runs=runs, studies=[make_study(tmp_path / "s", trials=9)], folder=tmp_path / "report",
+        price=Price(0.0),
+    )  # fmt: skip
+    paid = pd.read_csv(page.parent / "tables/study_costs.csv").set_index("figure")
+    assert paid.loc["paid money per point gained"].tolist() == ["0.00 USD"]
 
 
 def test_a_study_without_a_finished_trial_is_refused(tmp_path: Path) -> None:

@@ -56,13 +56,12 @@ class TrainedRun:
 
     @property
     def source(self) -> str:
-        """The data's name; run.json adds where it lay, which is nobody's business."""
-        return self.run.source.split(" (")[0]
+        return _name(self.run.source)
 
 
 @dataclass(frozen=True)
 class StudyMaterial:
-    """One study folder; `winner` is what its best trial was given, where that is known."""
+    """One study folder; `winner` is what its best trial was given, `best` how it went, if known."""
 
     folder: Path
     summary: StudySummary
@@ -72,7 +71,7 @@ class StudyMaterial:
     events: list[dict[str, Any]]
     best_overrides: list[str]
     winner: Flat
-    random_weights: bool
+    best: Run | None
 
     @property
     def name(self) -> str:
@@ -89,6 +88,16 @@ class StudyMaterial:
     @property
     def source(self) -> str:
         return str(self.config.get("data.name", ""))
+
+    @property
+    def protocol(self) -> str | None:
+        """None where the data chose it (auto) and no trial tells which it was."""
+        told = self.best.protocol if self.best else self.config.get("data.protocol")
+        return None if told == "auto" else told
+
+    @property
+    def random_weights(self) -> bool:
+        return self.best is not None and self.best.weights == "random"
 
     @property
     def searched(self) -> list[str]:
@@ -116,15 +125,15 @@ class StudyMaterial:
             if not path.is_file():
                 raise CheckpointError(f"{path} is missing: is {root} a study folder?")
         config, trials = read_config(files.config), pd.read_parquet(files.trials)
-        best = RunFolder(files.trial(f"{summary.best_trial:04d}"))
+        trial = RunFolder(files.trial(f"{summary.best_trial:04d}"))
         values = trials.set_index("trial").loc[summary.best_trial]
         searched = {c[7:]: v for c, v in values.items() if str(c).startswith("values.")}
-        winner = read_config(best.config) if best.config.is_file() else config | searched
-        random = best.run.is_file() and Run.read(best.run).weights == "random"
+        winner = read_config(trial.config) if trial.config.is_file() else config | searched
+        best = Run.read(trial.run) if trial.run.is_file() else None
         overrides = yaml.safe_load(files.best.read_text()) if files.best.is_file() else []
         events = _events(files.events)
         curves = pd.read_parquet(files.curves)
-        return cls(root, summary, config, trials, curves, events, list(overrides), winner, random)
+        return cls(root, summary, config, trials, curves, events, list(overrides), winner, best)
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ class Material:
     def protocol(self) -> str:
         if self.runs:
             return self.runs[0].run.protocol
-        return str(self.studies[0].config.get("data.protocol", "unknown"))
+        return self.studies[0].protocol or "unknown"
 
     @property
     def clean(self) -> bool:
@@ -168,10 +177,10 @@ def read_material(runs: Sequence[Path], studies: Sequence[Path]) -> Material:
 
 def _check(runs: list[TrainedRun], studies: list[StudyMaterial], split: str) -> None:
     """Refuses runs and studies whose accuracies do not compare, naming the difference."""
-    facts = [(str(r.folder), _facts(r, split)) for r in runs]
+    facts = [(str(r.folder), _facts(r.run, split) | _class_list(r)) for r in runs]
     for study in studies:
-        known = {"data": study.source, "protocol": study.config.get("data.protocol")}
-        facts.append((str(study.folder), known))
+        known = {"data": study.source, "protocol": study.protocol}
+        facts.append((str(study.folder), _facts(study.best, split) if study.best else known))
     for name, known in facts[1:]:
         first, others = facts[0]
         for what, value in known.items():
@@ -182,15 +191,22 @@ def _check(runs: list[TrainedRun], studies: list[StudyMaterial], split: str) -> 
                 )
 
 
-def _facts(run: TrainedRun, split: str) -> dict[str, Any]:
-    names = tuple(run.class_names) if run.class_names else None
+def _facts(run: Run, split: str) -> dict[str, Any]:
     return {
-        "data": run.source,
-        "protocol": run.run.protocol,
-        "classes": run.run.classes,
-        "class list": names,
-        f"photos in {split}": run.run.split_sizes.get(split),
+        "data": _name(run.source),
+        "protocol": run.protocol,
+        "classes": run.classes,
+        f"photos in {split}": run.split_sizes.get(split),
     }
+
+
+def _class_list(run: TrainedRun) -> dict[str, Any]:
+    return {"class list": tuple(run.class_names)} if run.class_names else {}
+
+
+def _name(source: str) -> str:
+    """The data's name; run.json adds where it lay, which is nobody's business."""
+    return source.split(" (")[0]
 
 
 def _brief(one: Any, other: Any) -> str:

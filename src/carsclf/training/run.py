@@ -23,6 +23,7 @@ from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
 from carsclf.training.cost_meter import CostMeter
 from carsclf.training.finish import describe, export, git_commit, reported_row, val_metrics
 from carsclf.training.look import look_at_data
+from carsclf.training.memory import keep_freed_memory
 from carsclf.training.precision import adopt
 from carsclf.training.timed_steps import settle_training
 from carsclf.training.wandb_log import close_wandb
@@ -53,6 +54,7 @@ def fit(
         raise ConfigError(f"reported={config.reported}: expected best or last")
     config = save_config(config, files)
     quiet()
+    keep_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
 
     data, unreadable = make_data(config)
@@ -110,6 +112,7 @@ def prepare(config: DictConfig) -> list[str]:
     Returns what `auto` was settled to, as overrides for the trials; none where nothing was open.
     """
     quiet()
+    keep_freed_memory()
     data, _ = make_data(config)
     network, _ = make_network(config, len(data.class_names))
     cached = bool(config.mode.cache)

@@ -164,7 +164,13 @@ def _hire(resources: Resources) -> Any:
             num_cpus=resources.cpu,
             num_gpus=resources.gpu,
             runtime_env={
-                "env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **passed}
+                "env_vars": {
+                    "OMP_NUM_THREADS": threads,
+                    "MKL_NUM_THREADS": threads,
+                    # trainings run in a thread, and glibc's pools for threads keep no large blocks
+                    "MALLOC_ARENA_MAX": "1",
+                    **passed,
+                }
             },
         )
         .remote(resources.threads, str(Path.cwd()))

@@ -1,7 +1,5 @@
 """What runs in a worker process: one training after another, an epoch at a time."""
 
-import contextlib
-import ctypes
 import gc
 import os
 import queue
@@ -18,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from carsclf.errors import CarsclfError, CheckpointError
 from carsclf.records import RunFolder
 from carsclf.training.callbacks import read_checkpoint
+from carsclf.training.memory import give_back_freed_memory
 from carsclf.training.run import fit, prepare
 
 
@@ -126,8 +125,7 @@ def _release() -> None:
     Lightning's objects hold each other, and glibc keeps an arena for each thread there was.
     """
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back_freed_memory()
 
 
 def _unreported(files: RunFolder, epoch: int) -> list[Epoch]:

@@ -120,7 +120,9 @@ def study_table(context: Context) -> pd.DataFrame:
                 "money_as_full": _nan(money(cost.as_full, price)),
                 "gain": _nan(gain),
                 "hours_per_point": hours(hour_point) if hour_point is not None else why,
-                "money_per_point": written(money_point, currency) if money_point else why_money,
+                "money_per_point": why_money
+                if money_point is None
+                else written(money_point, currency),
                 "money_per_point_over_lowest": _over(paid, over, currency),
                 "lowest": lowest.label if lowest else "",
             }
