@@ -25,7 +25,8 @@ def draw_accuracies(table: pd.DataFrame, path: Path) -> None:
         seeds = 100 * np.asarray(row["seeds"], float)
         axis.scatter(seeds, np.full(len(seeds), y), s=16, color=colour, alpha=0.6, lw=0)
         axis.scatter(100 * row["accuracy"], y, s=44, color=colour, zorder=3)
-        axis.annotate(f"{100 * row['accuracy']:.1f} %", (100 * row["high"], y), xytext=(6, 0),
+        right = 100 * np.nanmax([row["high"], row["published"], *row["seeds"]])
+        axis.annotate(f"{100 * row['accuracy']:.1f} %", (right, y), xytext=(7, 0),
                       textcoords="offset points", va="center", color=INK)  # fmt: skip
         if not np.isnan(row["published"]):
             axis.scatter(100 * row["published"], y, s=34, marker="D", facecolor="white",
@@ -40,9 +41,11 @@ def draw_accuracies(table: pd.DataFrame, path: Path) -> None:
 
 
 def draw_spending(studies: dict[str, tuple[str, pd.DataFrame, float | None]], path: Path) -> None:
-    """Best so far over the budget spent, a line per study; dashed, what the baseline reaches.
+    """Best so far over the budget spent, a line per study; dots, each trial's best where it ended;
+    dashed, what the baseline reaches.
 
-    label -> (mode, table with columns spent (full trainings) and value (a share), baseline or None)
+    label -> (mode, table with columns trial, spent (full trainings) and value (a share), baseline
+    or None)
     """
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axis = figure.subplots()
@@ -50,12 +53,12 @@ def draw_spending(studies: dict[str, tuple[str, pd.DataFrame, float | None]], pa
     for label, (mode, table, baseline) in studies.items():
         colour = shade(mode)
         best = 100 * table["value"].cummax()
-        axis.scatter(table["spent"], 100 * table["value"], s=11, color=colour, alpha=0.4, lw=0,
-                     rasterized=True)  # fmt: skip
+        trials = table.groupby("trial").agg(spent=("spent", "max"), value=("value", "max"))
+        axis.scatter(trials["spent"], 100 * trials["value"], s=14, color=colour, alpha=0.5, lw=0)
         axis.step(table["spent"], best, where="post", color=colour, lw=2)
         ends.append((float(table["spent"].iloc[-1]), float(best.iloc[-1]),
                      f"{label}, {best.iloc[-1]:.1f} %", colour))  # fmt: skip
-        values += [*best, *(100 * table["value"])]
+        values += [*best, *(100 * trials["value"])]
         if baseline is not None:
             pale = shade(mode, "baseline")
             axis.plot(

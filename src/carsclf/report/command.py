@@ -11,6 +11,7 @@ from carsclf.figures.style import look
 from carsclf.records import RANDOM_WEIGHTS
 from carsclf.report.context import Context, Price
 from carsclf.report.dashboards import Destination, upload, workspaces
+from carsclf.report.glance import glance
 from carsclf.report.groups import make_groups
 from carsclf.report.material import read_material
 from carsclf.report.page import Desk
@@ -67,7 +68,7 @@ def write_report(
         f"{material.source}; {context.judged}"
     )  # fmt: skip
     title = f"Which model, at what cost, and what is still wrong: {material.source}"
-    page = desk.write(title, facts, context.warnings, sections)
+    page = desk.write(title, facts, context.warnings, glance(context), sections)
     if wandb is not None:
         upload(folder, title, facts, context.warnings, sections, material.studies, wandb)
     return page

@@ -106,7 +106,12 @@ class Desk:
         return data_uri(path)
 
     def write(
-        self, title: str, facts: str, warnings: Sequence[str], sections: Sequence[Section]
+        self,
+        title: str,
+        facts: str,
+        warnings: Sequence[str],
+        figures: Sequence[Any],
+        sections: Sequence[Section],
     ) -> Path:
         """Writes index.html, which needs nothing beside it."""
         environment = Environment(
@@ -117,7 +122,7 @@ class Desk:
             lstrip_blocks=True,
         )
         page = environment.get_template("page.html.j2").render(
-            title=title, facts=facts, warnings=warnings, sections=sections
+            title=title, facts=facts, warnings=warnings, figures=figures, sections=sections
         )
         path = self.folder / "index.html"
         with atomic_write(path) as temporary:

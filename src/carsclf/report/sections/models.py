@@ -66,8 +66,8 @@ PAIR_COLUMNS = {
     "from": ("from", str),
     "to": ("to", str),
     "gain, points": ("gain", points),
-    "from ": ("low", points),
-    "to ": ("high", points),
+    "95 % from": ("low", points),
+    "to ": ("high", points),  # a heading, once more
     "less error": ("less_error", lambda v: percent(v, 1)),
     "McNemar p": ("mcnemar_p", p_value),
 }

@@ -9,7 +9,7 @@ from carsclf.figures.cost import draw_workers
 from carsclf.report.context import Context
 from carsclf.report.material import StudyMaterial
 from carsclf.report.page import Section
-from carsclf.report.words import hours, listed, percent
+from carsclf.report.words import hours, percent
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100)
 ASSUMPTION = (
@@ -74,5 +74,4 @@ def _answer(tables: dict[str, pd.DataFrame]) -> str:
             f"({gain:.1f} times faster, {percent(row['idle'], 0)} of their time idle), and beyond "
             f"{enough} workers hardly anything is gained"
         )
-    text = listed(said)
-    return f"By simulation, {text}."
+    return f"By simulation, {'; '.join(said)}."

@@ -90,13 +90,13 @@ def _spending(context: Context, made: Section, pairs: dict[str, Pair | None]) ->
     for study in context.material.studies:
         if study.metric not in study.curves or "spent" not in study.curves:
             continue
-        table = study.curves[["spent"]].assign(value=study.curves[study.metric])
+        table = study.curves[["trial", "spent"]].assign(value=study.curves[study.metric])
         shown[study.name] = (study.mode, table, _on_validation(pairs[study.name]))
     if not shown:
         return
     caption = (
-        "Best accuracy so far over the budget spent; dots: every epoch of every trial; dashed: "
-        "the baseline, on validation too (the search knows nothing else)."
+        "Best accuracy so far over the budget spent; dots: the best of each trial, where it ended; "
+        "dashed: the baseline, on validation too (the search knows nothing else)."
     )
     context.desk.figure(made, "spending", caption, lambda path: draw_spending(shown, path))
 
