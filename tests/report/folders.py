@@ -28,7 +28,11 @@ def config_of(mode: str, values: dict[str, float], **data: Any) -> dict[str, Any
         "data": {"name": "stanford_cars", "protocol": "published", "root": "/photos", **data},
         "model": {"name": "resnet18" if mode == "finetune" else "resnet50", "weights": "imagenet"},
         "mode": {"name": mode},
-        "optimizer": {"lr": values["optimizer.lr"], "momentum": values["optimizer.momentum"]},
+        "optimizer": {
+            "_target_": "carsclf.training.optimizers.sgd",
+            "lr": values["optimizer.lr"],
+            "momentum": values["optimizer.momentum"],
+        },
         "trainer": {"max_epochs": 35},
         "seed": 0,
         "reported": "last",

@@ -12,6 +12,7 @@ from carsclf.errors import DataError
 from carsclf.records import RunFolder
 from carsclf.report.command import write_report
 from carsclf.report.context import Price
+from carsclf.report.words import placeless
 from tests.report.folders import (
     CLASSES,
     FOUND,
@@ -131,11 +132,13 @@ def test_a_clean_judgement_of_several_seeds(tmp_path: Path) -> None:
 
 
 def test_nothing_from_outside(tmp_path: Path) -> None:
-    page = write_report(
-        runs=[make_run(tmp_path / "a")], studies=[make_study(tmp_path / "s", trials=9)],
-        folder=tmp_path / "report",
-    )  # fmt: skip
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", "freeze")]
+    config = runs[1] / "config.yaml"
+    config.write_text(config.read_text().replace("weights: imagenet", f"weights: {tmp_path}/n.pth"))
+    study = make_study(tmp_path / "s", trials=9)
+    page = write_report(runs=runs, studies=[study], folder=tmp_path / "report")
     html = page.read_text()
+    assert "&lt;n.pth&gt;" in html
     assert not re.findall(r"(?:src|href)=\"(?!data:|#|tables/)[^\"]*\"", html)
     assert "<script" not in html
     assert str(tmp_path) not in html
@@ -149,6 +152,27 @@ def test_random_weights_are_marked_wherever_shown(tmp_path: Path) -> None:
     assert "trained from RANDOM weights" in text.sections[""]
     for section in ("models", "cost", "errors", "confidence", "method"):
         assert "[RANDOM weights]" in text.sections[section]
+
+
+def test_runs_beside_a_study_are_told_apart(tmp_path: Path) -> None:
+    """By a setting or two, by their optimizer, or by name."""
+    runs = [make_run(tmp_path / name) for name in ("he", "probe", "long")]
+    for run, changes in (
+        (runs[1], {"optimizers.sgd": "optimizers.lbfgs", "lr: 0.1": "lr: 0.3"}),
+        (runs[2], {"max_epochs: 35": "max_epochs: 70"}),
+    ):
+        config = (run / "config.yaml").read_text()
+        for old, new in changes.items():
+            config = config.replace(old, new)
+        (run / "config.yaml").write_text(config)
+    study = make_study(tmp_path / "s", trials=9)
+    page = write_report(runs=runs, studies=[study], folder=tmp_path / "report")
+    labels = set(pd.read_csv(page.parent / "tables/accuracy.csv")["label"])
+    kind = "ResNet-18 fine-tuned"
+    assert labels == {f"{kind}, searched", f"{kind}, baseline", f"{kind} (lbfgs)", f"{kind} (long)"}
+    page = write_report(runs=[runs[0], runs[2]], studies=[], folder=tmp_path / "report")
+    labels = set(pd.read_csv(page.parent / "tables/accuracy.csv")["label"])
+    assert labels == {f"{kind} (max_epochs 35)", f"{kind} (max_epochs 70)"}
 
 
 MISMATCHES = {
@@ -272,3 +296,17 @@ def test_sections_without_material_say_how_to_get_it(tmp_path: Path) -> None:
         ("confidence", "python evaluate.py"),
     ):
         assert command in text.sections[section]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data.root=/home/me/cars", "data.root=<cars>"),
+        ("model.weights=/home/me/net.pth", "model.weights=<net.pth>"),
+        ("runs=[/x/a,/x/b/]", "runs=[<a>,<b>]"),
+        ("runs/tune/study", "runs/tune/study"),
+        ("published figures: 1/2", "published figures: 1/2"),
+    ],
+)
+def test_no_folders_of_a_machine(text: str, expected: str) -> None:
+    assert placeless(text) == expected

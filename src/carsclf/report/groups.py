@@ -11,6 +11,7 @@ import numpy as np
 from carsclf.analysis.comparison import Interval, wilson
 from carsclf.records import Predictions
 from carsclf.report.material import METRIC, Flat, Material, StudyMaterial, TrainedRun
+from carsclf.report.words import plain
 
 BESIDE = ("logger", "objective", "space", "search", "cluster", "resources")
 """Groups that say nothing of what was trained."""
@@ -25,6 +26,7 @@ MODELS = {
     "resnet50": "ResNet-50",
     "inception_v4": "Inception-v4",
     "tf_efficientnet_lite0": "Lite0",
+    "tf_efficientnet_lite2": "Lite2",
     "mobilenetv2_100": "MobileNetV2",
 }
 """How models are called on the page; others keep timm's name."""
@@ -200,17 +202,27 @@ def _identity(config: Flat) -> frozenset[Any]:
 
 
 def _told_apart(groups: list[Group]) -> list[Group]:
-    """Groups of one label get what they differ in, or the name of their first run."""
+    """Groups of one label, and those without a role beside such with one, get what they differ in:
+    one or two settings, or else their optimizer, or else the name of their first run."""
     result = []
     for group in groups:
-        alike = [g for g in groups if g.label == group.label and g.runs]
-        if len(alike) < 2 or not group.runs:
+        same = [g for g in groups if g.label == group.label and g.runs]
+        if not group.role:
+            same = [g for g in groups if g.kind == group.kind and g.runs]
+        if len(same) < 2 or not group.runs:
             result.append(group)
             continue
-        common = set.intersection(*(set(g.config) for g in alike)) - CHANCE
+        common = set.intersection(*(set(g.config) for g in same)) - CHANCE
         keys = [k for k in group.config if k in common and not under(k, BESIDE)]
-        keys = [k for k in keys if len({str(g.config[k]) for g in alike}) > 1]
-        told = ", ".join(f"{k.split('.')[-1]} {group.config[k]}" for k in keys)
-        fits = 0 < len(keys) <= 2 and "_target_" not in "".join(keys)
-        result.append(replace(group, note=f" ({told if fits else group.runs[0].name})"))
+        keys = [k for k in keys if len({str(g.config[k]) for g in same}) > 1]
+        told = ", ".join(f"{k.split('.')[-1]} {plain(group.config[k])}" for k in keys)
+        if not 0 < len(keys) <= 2 or "_target_" in "".join(keys):
+            optimizers = [_optimizer(g) for g in same]
+            own = _optimizer(group)
+            told = own if optimizers.count(own) == 1 else group.runs[0].name
+        result.append(replace(group, note=f" ({told})"))
     return result
+
+
+def _optimizer(group: Group) -> str:
+    return str(group.config.get("optimizer._target_", "")).rpartition(".")[2]

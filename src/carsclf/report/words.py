@@ -1,12 +1,24 @@
-"""How numbers are written on the page."""
+"""How numbers and settings are written on the page."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from carsclf.analysis.comparison import Interval
 from carsclf.figures.cost import hours
 
-__all__ = ["count", "hours", "listed", "money", "p_value", "percent", "plain", "points", "span"]
+__all__ = [
+    "count",
+    "hours",
+    "listed",
+    "money",
+    "p_value",
+    "percent",
+    "placeless",
+    "plain",
+    "points",
+    "span",
+]
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -52,10 +64,15 @@ def count(number: float | None) -> str:
 
 
 def plain(value: object) -> str:
-    """Short, whatever it is."""
+    """Short, whatever it is, and without this machine's folders."""
     if isinstance(value, float):
         return "–" if math.isnan(value) else f"{value:.4g}"
-    return "–" if value is None else str(value)
+    return "–" if value is None else placeless(str(value))
+
+
+def placeless(text: str) -> str:
+    """model.weights=/home/me/net.pth -> model.weights=<net.pth>: absolute paths keep their name."""
+    return re.sub(r"(?<![^\s=,\[\"'])/(?:[^\s=,\]/]*/)*([^\s=,\]/\"']+)/?", r"<\1>", text)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ from carsclf.report.context import Context
 from carsclf.report.groups import BESIDE, CHANCE, Group, under
 from carsclf.report.material import StudyMaterial
 from carsclf.report.page import Section
-from carsclf.report.sections.search import group_of, safe
-from carsclf.report.words import hours, plain
+from carsclf.report.sections.search import group_of
+from carsclf.report.words import hours, placeless, plain
 
 
 def section(context: Context) -> Section:
@@ -105,7 +105,8 @@ def commands(context: Context) -> list[str]:
     for study in context.material.studies:
         started = next((e for e in study.events if e.get("kind") == "study"), None)
         if started:
-            lines.append(" ".join(["python tune.py", *safe(started.get("overrides", []))]))
+            words = ["python tune.py", *started.get("overrides", [])]
+            lines.append(" ".join(map(placeless, words)))
         for role in ("winner", "baseline"):
             group = group_of(context, study, role)
             if group is not None and group.runs and study.best_overrides:

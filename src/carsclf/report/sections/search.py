@@ -15,8 +15,6 @@ from carsclf.report.sections.models import PAIR_COLUMNS, PAIRED
 from carsclf.report.words import listed, percent, plain, points
 
 RATES = ("lr", "learning_rate")
-HIDDEN = ("data.root=",)
-"""Overrides that tell where photos lie on one machine."""
 
 
 def section(context: Context) -> Section:
@@ -167,13 +165,6 @@ def importance_table(study: StudyMaterial) -> pd.DataFrame:
             places[column] = pd.factorize(places[column].astype(str), sort=True)[0]
     values, epochs = scored["best"].to_numpy(float), scored["epochs"].to_numpy(float)
     return importances(places.to_numpy(float), epochs, values, study.searched)
-
-
-def safe(overrides: list[str]) -> list[str]:
-    """Overrides without this machine's paths."""
-    return [
-        next((f"{start}<photos>" for start in HIDDEN if o.startswith(start)), o) for o in overrides
-    ]
 
 
 def group_of(context: Context, study: StudyMaterial, role: str) -> Group | None:
