@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from carsclf.data.rendered_cars import class_names, render
 from carsclf.records import Predictions, RunFolder
 from carsclf.report.command import write_report
 from carsclf.report.context import Price
+from tests.conftest import ROOT
 from tests.report.folders import FOUND, make_run, make_study
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -53,11 +55,11 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-def test_contents_and_pictures(page_file: Path, browser: Any) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+def click_through(page: Any, file: Path) -> None:
+    """Every entry of the contents leads to its section, every picture loads, nothing is fetched."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(page_file.as_uri())
+    page.goto(file.as_uri())
     links = page.locator("nav a")
     assert links.count() == 7
     for i in range(7):
@@ -71,12 +73,30 @@ def test_contents_and_pictures(page_file: Path, browser: Any) -> None:
             " return Math.abs(at) < 60 || (end && at >= 0); }",
             arg=target,
         )
-    assert page.locator(".error").count() == 8
-    assert page.locator(".error img").count() == 16
-    assert page.locator("img").count() > 25
     assert page.eval_on_selector_all("img", LOADED)
     assert page.locator(".absent").count() == 0
     assert {url.split(":")[0] for url in asked} <= {"file", "data"}
+
+
+def test_contents_and_pictures(page_file: Path, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    click_through(page, page_file)
+    assert page.locator(".error").count() == 8
+    assert page.locator(".error img").count() == 16
+    assert page.locator("img").count() > 25
+
+
+def test_the_report_of_real_photos(browser: Any) -> None:
+    """The one that is kept in experiments/, with its tables and figures, and without photos."""
+    folder = ROOT / "experiments/cars_report"
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    click_through(page, folder / "index.html")
+    assert page.locator("figure > img").count() == len(list((folder / "figures").glob("*.svg")))
+    tables = page.locator("a", has_text="CSV").evaluate_all("all => all.map(a => a.href)")
+    assert tables
+    assert all(Path(unquote(urlparse(url).path)).is_file() for url in tables)
+    assert page.locator(".error").count() == 0
+    assert not (folder / "gallery").exists()
 
 
 def test_a_narrow_window_scrolls_one_way_only(page_file: Path, browser: Any) -> None:

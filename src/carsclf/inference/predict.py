@@ -12,6 +12,7 @@ from carsclf.data.datamodule import Item
 from carsclf.data.samples import Sample
 from carsclf.data.transforms import EvalTransform
 from carsclf.errors import CheckpointError
+from carsclf.models.memory import keep_freed_memory
 from carsclf.models.networks import create
 from carsclf.models.pixels import Normalise
 from carsclf.records import ModelCard, Predictions, RunFolder
@@ -69,6 +70,7 @@ def predict(
     title: str | None = None,
 ) -> Predictions:
     """Probabilities of every sample, in the loader's order; `title` shows a progress bar."""
+    keep_freed_memory()
     batches = track(loader, title, transient=True) if title else loader
     probabilities = torch.cat([forward(batch).float().softmax(1).cpu() for batch in batches])
     return Predictions(

@@ -1,4 +1,4 @@
-"""What a training step frees stays with the process, and goes back when the training is over."""
+"""What a batch frees stays with the process, and goes back when the work is over."""
 
 import platform
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 BLOCKS = """
 import resource, torch
-from carsclf.training.memory import give_back_freed_memory, keep_freed_memory
+from carsclf.models.memory import give_back_freed_memory, keep_freed_memory
 if {keep}:
     keep_freed_memory()
 def faults():
