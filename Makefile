@@ -1,4 +1,4 @@
-.PHONY: install demo test test-slow check format bench clean
+.PHONY: install demo test test-slow notebook check format bench clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -32,6 +32,10 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow -n 0
+
+# executes notebooks/study.ipynb: a training, a study and a report
+notebook: install
+	$(BIN)/python -m pytest -m slow -n 0 tests/test_notebook.py
 
 check: install
 	$(BIN)/ruff format --check .

@@ -106,6 +106,16 @@ MISTAKES = {
         "trainer.precision=16-true: expected auto, 32-true",
     ),
     "compile": (["model.compile=often"], "model.compile=often: expected true or false"),
+    "settings of another optimizer": (
+        ["experiment=published_freeze", "data.root=x", "optimizer=adamw"],
+        "optimizer=adamw takes lr, head_lr_factor, weight_decay, betas, not momentum, nesterov; "
+        "an experiment may have set them for another optimizer: remove them with "
+        "~optimizer.momentum ~optimizer.nesterov",
+    ),
+    "settings of another schedule": (
+        ["experiment=published_freeze", "data.root=x", "schedule=constant"],
+        "schedule=constant takes no settings, not factor, patience, monitor",
+    ),
     "resume nothing": (["resume=/nowhere"], "no config.yaml there"),
 }
 

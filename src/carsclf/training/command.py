@@ -3,11 +3,13 @@
 import os
 import secrets
 import time
+from inspect import signature
 from pathlib import Path
 
 import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
@@ -71,7 +73,23 @@ def training_part(config: DictConfig) -> DictConfig:
         if value is not None and not isinstance(value, int | float):
             raise ConfigError(f"{key}={value}: expected a number")
     check_precision(plain)
+    for group in ("optimizer", "schedule"):
+        check_arguments(plain[group], group)
     return plain
+
+
+def check_arguments(settings: DictConfig, group: str) -> None:
+    """Refuses settings that an experiment made for another option of the group."""
+    function = get_method(settings._target_)
+    taken = [p.name for p in signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    own = [str(key) for key in settings if not str(key).startswith("_")]
+    if foreign := [key for key in own if key not in taken]:
+        removed = " ".join(f"~{group}.{key}" for key in foreign)
+        raise ConfigError(
+            f"{group}={function.__name__} takes {', '.join(taken) or 'no settings'}, not "
+            f"{', '.join(foreign)}; an experiment may have set them for another {group}: remove "
+            f"them with {removed}"
+        )
 
 
 def begun_with(path: Path) -> DictConfig:
