@@ -70,7 +70,9 @@ def _errors(context: Context) -> Iterator[Figure]:
         kinds = split_errors(told.targets, told.predicted, told.class_names)
         if kinds is not None and kinds["errors"].sum():
             near = 1 - kinds.set_index("kind").loc["other make", "share"]  # type: ignore[operator]
-            yield Figure(percent(near, 0), "of its errors name the right make", "errors")
+            yield Figure(
+                percent(near, 0), f"of the errors of {group.label} name the right make", "errors"
+            )
 
 
 def _best_by_mode(groups: Sequence[Group]) -> dict[str, Group]:

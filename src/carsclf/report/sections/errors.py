@@ -216,7 +216,8 @@ def _answer(
         ]
         said.append(f"of its errors {listed(each)}")
     if len(fates):
-        row = fates.iloc[0]
+        told = fates["label"].str.endswith(f"→ {best.label}")
+        row = fates[told if told.any() else ~told].iloc[0]
         said.append(
             f"going {row['label']}, {row['vanish']:,} errors vanish, {row['appear']:,} appear and "
             f"{row['stay']:,} stay"
