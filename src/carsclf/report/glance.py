@@ -68,7 +68,7 @@ def _errors(context: Context) -> Iterator[Figure]:
         told = group.predictions
         assert told is not None
         kinds = split_errors(told.targets, told.predicted, told.class_names)
-        if kinds is not None and kinds["errors"].sum():
+        if kinds is not None and kinds["errors"].to_numpy().any():
             near = 1 - kinds.set_index("kind").loc["other make", "share"]  # type: ignore[operator]
             yield Figure(
                 percent(near, 0), f"of the errors of {group.label} name the right make", "errors"
