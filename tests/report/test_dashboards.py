@@ -110,6 +110,9 @@ def test_the_report_shows_what_was_logged_in_the_order_of_the_page(
     assert [block.text for block in report.blocks if isinstance(block, v2.H1)] == titles
     (warning,) = [block.text for block in report.blocks if isinstance(block, v2.CalloutBlock)][-1:]
     assert "photos of the gallery are missing" in str(warning)
+    glance = re.findall(r"<li><a [^>]*><b>(.*?)</b> (.*?)</a></li>", page)
+    (said, *_) = [b.items for b in report.blocks if isinstance(b, v2.UnorderedList)]
+    assert [str(item) for item in said] == [" ".join(figure) for figure in glance]
 
     grids = [block for block in report.blocks if isinstance(block, v2.PanelGrid)]
     assert {g.runsets[0].filters for g in grids} == {

@@ -68,9 +68,10 @@ def write_report(
         f"{material.source}; {context.judged}"
     )  # fmt: skip
     title = f"Which model, at what cost, and what is still wrong: {material.source}"
-    page = desk.write(title, facts, context.warnings, glance(context), sections)
+    figures = glance(context)
+    page = desk.write(title, facts, context.warnings, figures, sections)
     if wandb is not None:
-        upload(folder, title, facts, context.warnings, sections, material.studies, wandb)
+        upload(folder, title, facts, context.warnings, figures, sections, material.studies, wandb)
     return page
 
 

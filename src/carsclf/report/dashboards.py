@@ -14,6 +14,7 @@ from PIL import Image
 
 from carsclf.errors import ConfigError, one_line_errors
 from carsclf.records import atomic_write
+from carsclf.report.glance import Figure
 from carsclf.report.material import StudyMaterial
 from carsclf.report.page import Part, Section
 
@@ -46,6 +47,7 @@ def upload(
     title: str,
     facts: str,
     warnings: Sequence[str],
+    figures: Sequence[Figure],
     sections: Sequence[Section],
     studies: Sequence[StudyMaterial],
     to: Destination,
@@ -74,7 +76,7 @@ def upload(
         ) as run:
             run.log(media)
             online, written = not (run.offline or run.disabled), Path(run.dir).parent
-        report = describe(title, facts, warnings, sections, studies, to, run.id)
+        report = describe(title, facts, warnings, figures, sections, studies, to, run.id)
         spec = folder / SPEC
         with atomic_write(spec) as temporary:
             temporary.write_text(
@@ -137,6 +139,7 @@ def describe(
     title: str,
     facts: str,
     warnings: Sequence[str],
+    figures: Sequence[Figure],
     sections: Sequence[Section],
     studies: Sequence[StudyMaterial],
     to: Destination,
@@ -148,7 +151,10 @@ def describe(
     logged itself (logger=wandb), as the group it is.
     """
     wr = workspaces()
-    blocks: list[Any] = [wr.P(facts), *map(wr.CalloutBlock, warnings), wr.TableOfContents()]
+    blocks: list[Any] = [wr.P(facts), *map(wr.CalloutBlock, warnings)]
+    if figures:
+        blocks.append(wr.UnorderedList([f"{figure.value} {figure.what}" for figure in figures]))
+    blocks.append(wr.TableOfContents())
     for section in sections:
         blocks += [wr.H1(section.title), wr.P(section.answer)]
         for part in section.parts:
