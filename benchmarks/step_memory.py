@@ -23,7 +23,7 @@ import torch
 
 from carsclf.models.memory import keep_freed_memory
 
-BATCHES = (16, 32, 64, 256)
+BATCHES = (16, 64, 256)
 WAYS = {"as the system does it": False, "keep_freed_memory": True}
 
 

@@ -156,7 +156,8 @@ def test_random_weights_are_marked_wherever_shown(tmp_path: Path) -> None:
 
 def test_runs_beside_a_study_are_told_apart(tmp_path: Path) -> None:
     """By a setting or two, by their optimizer, or by name."""
-    runs = [make_run(tmp_path / name) for name in ("he", "probe", "long")]
+    runs = [make_run(tmp_path / name) for name in ("he", "long")]
+    runs.insert(1, make_run(tmp_path / "probe", accuracy=0.7))
     for run, changes in (
         (runs[1], {"optimizers.sgd": "optimizers.lbfgs", "lr: 0.1": "lr: 0.3"}),
         (runs[2], {"max_epochs: 35": "max_epochs: 70"}),
@@ -170,6 +171,8 @@ def test_runs_beside_a_study_are_told_apart(tmp_path: Path) -> None:
     labels = set(pd.read_csv(page.parent / "tables/accuracy.csv")["label"])
     kind = "ResNet-18 fine-tuned"
     assert labels == {f"{kind}, searched", f"{kind}, baseline", f"{kind} (lbfgs)", f"{kind} (long)"}
+    said = f"But {kind} (lbfgs), which the search did not propose, reaches 70.00 %: +10.00 points"
+    assert said in Text(page).sections["search"]
     page = write_report(runs=[runs[0], runs[2]], studies=[], folder=tmp_path / "report")
     labels = set(pd.read_csv(page.parent / "tables/accuracy.csv")["label"])
     assert labels == {f"{kind} (max_epochs 35)", f"{kind} (max_epochs 70)"}
