@@ -171,7 +171,7 @@ def test_runs_beside_a_study_are_told_apart(tmp_path: Path) -> None:
     labels = set(pd.read_csv(page.parent / "tables/accuracy.csv")["label"])
     kind = "ResNet-18 fine-tuned"
     assert labels == {f"{kind}, searched", f"{kind}, baseline", f"{kind} (lbfgs)", f"{kind} (long)"}
-    said = f"But {kind} (lbfgs), which the search did not propose, reaches 70.00 %: +10.00 points"
+    said = f"does better: {kind} (lbfgs) reaches 70.00 % (+10.00 over the winner)."
     assert said in Text(page).sections["search"]
     page = write_report(runs=[runs[0], runs[2]], studies=[], folder=tmp_path / "report")
     labels = set(pd.read_csv(page.parent / "tables/accuracy.csv")["label"])

@@ -50,21 +50,19 @@ def _answer(context: Context, pairs: dict[str, Pair | None]) -> str:
         what = pair.first.kind
         said.append(f"the search adds {gain} to {what} ({first})")
     text = listed(said)
-    better = [f" {told}" for pair in pairs.values() if pair and (told := _outside(context, pair))]
-    return f"{text[0].upper()}{text[1:]}; {context.judged}.{''.join(better)}"
+    answer = f"{text[0].upper()}{text[1:]}; {context.judged}."
+    better = [told for pair in pairs.values() if pair and (told := _outside(context, pair))]
+    return f"{answer} What no search proposed does better: {listed(better)}." if better else answer
 
 
 def _outside(context: Context, pair: Pair) -> str:
-    """What no search proposed and is better than what one found; empty where there is none."""
+    """A configuration of the winner's kind that is better than it; empty where there is none."""
     winner = pair.second
     others = [g for g in context.groups if g.kind == winner.kind and not g.role]
     if not others or others[0].accuracy <= winner.accuracy:
         return ""
-    return (
-        f"But {others[0].label}, which the search did not propose, reaches "
-        f"{percent(others[0].accuracy)}: {points(Pair(winner, others[0]).gain)} points over its "
-        "winner."
-    )
+    gain = points(Pair(winner, others[0]).gain)
+    return f"{others[0].label} reaches {percent(others[0].accuracy)} ({gain} over the winner)"
 
 
 def judgement(context: Context, study: StudyMaterial, pair: Pair | None) -> str:
