@@ -213,6 +213,21 @@ def test_a_study_of_other_classes_is_refused(tmp_path: Path) -> None:
         write_report(runs=[run], studies=[study], folder=tmp_path / "report")
 
 
+def test_what_a_study_left_to_the_machine_does_not_hide_its_winner(tmp_path: Path) -> None:
+    """trainer.precision=auto stands in a study's config.yaml; a run's says what it became."""
+    runs = [make_run(tmp_path / "he", accuracy=0.4)]
+    runs.append(make_run(tmp_path / "found", accuracy=0.6, values=FOUND))
+    study = make_study(tmp_path / "s", trials=9)
+    for folder, precision in ((study, "auto"), *((run, "32-true") for run in runs)):
+        config = folder / "config.yaml"
+        trainer = f"trainer:\n  precision: {precision}\n"
+        config.write_text(config.read_text().replace("trainer:\n", trainer))
+    page = write_report(runs=runs, studies=[study], folder=tmp_path / "report")
+    accuracy = pd.read_csv(page.parent / "tables/accuracy.csv")
+    assert accuracy["role"].tolist() == ["winner", "baseline"]
+    assert accuracy["runs"].tolist() == [1, 1]
+
+
 def test_a_protocol_that_the_data_chose_is_read_from_the_trials(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", trials=3)
     config = study / "config.yaml"

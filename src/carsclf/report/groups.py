@@ -171,8 +171,9 @@ def _with_roles(groups: list[Group], study: StudyMaterial) -> list[Group]:
 
 
 def _same_training(config: Flat, study: StudyMaterial) -> bool:
-    searched = [key for key in _common(config, study.config) if not under(key, study.searched)]
-    return all(_same(config[key], study.config[key]) for key in searched)
+    """What the study left to the machine (auto), a run's configuration has settled."""
+    kept = [key for key in _common(config, study.config) if not under(key, study.searched)]
+    return all(study.config[k] == "auto" or _same(config[k], study.config[k]) for k in kept)
 
 
 def _differences(config: Flat, other: Flat, study: StudyMaterial) -> list[str]:
