@@ -81,7 +81,10 @@ def training_part(config: DictConfig) -> DictConfig:
 def check_arguments(settings: DictConfig, group: str) -> None:
     """Refuses settings that an experiment made for another option of the group."""
     function = get_method(settings._target_)
-    taken = [p.name for p in signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    parameters = signature(function).parameters.values()
+    if any(p.kind == p.VAR_KEYWORD for p in parameters):
+        return  # a user's own function, which passes them on
+    taken = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY]
     own = [str(key) for key in settings if not str(key).startswith("_")]
     if foreign := [key for key in own if key not in taken]:
         removed = " ".join(f"~{group}.{key}" for key in foreign)
