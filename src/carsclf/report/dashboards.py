@@ -14,9 +14,8 @@ from PIL import Image
 
 from carsclf.errors import ConfigError, one_line_errors
 from carsclf.records import atomic_write
-from carsclf.report.glance import Figure
 from carsclf.report.material import StudyMaterial
-from carsclf.report.page import Part, Section
+from carsclf.report.page import Figure, Part, Section
 
 WIDTH = 24
 """Columns of W&B's grid."""

@@ -1,26 +1,14 @@
 """The decision at a glance: one figure per question, above the sections."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from statistics import fmean
 
-from carsclf.analysis.errors import split_errors
-from carsclf.analysis.parallel import scaling, segments
 from carsclf.report.context import Context
-from carsclf.report.groups import WORDS, Group
+from carsclf.report.groups import WORDS, best_by_mode
+from carsclf.report.page import Figure
 from carsclf.report.pairs import Pair, searched
+from carsclf.report.published import WORKERS
 from carsclf.report.words import hours, percent, points
-
-USUAL = 20
-"""Workers of the published study."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number, what it is, and the section that tells more."""
-
-    value: str
-    what: str
-    section: str
 
 
 def glance(context: Context) -> list[Figure]:
@@ -34,7 +22,7 @@ def glance(context: Context) -> list[Figure]:
 def _models(context: Context) -> Iterator[Figure]:
     best = context.groups[0]
     yield Figure(percent(best.accuracy, 1), f"top-1 of {best.label}", "models")
-    modes = list(_best_by_mode(context.groups).values())
+    modes = list(best_by_mode(context.groups).values())
     if len(modes) > 1:
         first, second = modes[:2]
         over = f"{WORDS.get(first.mode, first.mode)} over {WORDS.get(second.mode, second.mode)}"
@@ -49,34 +37,23 @@ def _search(context: Context) -> Iterator[Figure]:
 
 
 def _cost(context: Context) -> Iterator[Figure]:
-    for group in _best_by_mode([g for g in context.groups if g.runs]).values():
-        took = sum(run.run.seconds for run in group.runs) / len(group.runs) / 3600
-        yield Figure(hours(took), f"one training, {group.kind}", "cost")
+    for group in best_by_mode([g for g in context.groups if g.runs]).values():
+        yield Figure(hours(fmean(group.hours)), f"one training, {group.kind}", "cost")
 
 
 def _parallel(context: Context) -> Iterator[Figure]:
     for study in context.material.studies:
-        parts = segments(study.events)
-        if sum(part.seconds for part in parts):
-            took = scaling(parts, USUAL)["hours"]
-            what = f"{USUAL} workers for {study.name} (simulated), {hours(took.iloc[0])} for one"
-            yield Figure(hours(took.iloc[-1]), what, "parallel")
+        if study.scaling is not None:
+            took = study.scaling["hours"].to_numpy(float)  # of 1, 2, ... workers
+            what = f"{WORKERS} workers for {study.name} (simulated), {hours(took[0])} for one"
+            yield Figure(hours(took[WORKERS - 1]), what, "parallel")
 
 
 def _errors(context: Context) -> Iterator[Figure]:
     for group in context.predicted[:1]:
-        told = group.predictions
-        assert told is not None
-        kinds = split_errors(told.targets, told.predicted, told.class_names)
+        kinds = group.error_kinds
         if kinds is not None and kinds["errors"].to_numpy().any():
             near = 1 - kinds.set_index("kind").loc["other make", "share"]  # type: ignore[operator]
             yield Figure(
                 percent(near, 0), f"of the errors of {group.label} name the right make", "errors"
             )
-
-
-def _best_by_mode(groups: Sequence[Group]) -> dict[str, Group]:
-    best: dict[str, Group] = {}
-    for group in groups:
-        best.setdefault(group.mode, group)
-    return best

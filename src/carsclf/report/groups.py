@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from carsclf.analysis.comparison import Interval, wilson
+from carsclf.analysis.errors import split_errors
 from carsclf.records import Predictions
 from carsclf.report.material import METRIC, Flat, Material, StudyMaterial, TrainedRun
 from carsclf.report.words import plain
@@ -88,6 +90,11 @@ class Group:
         return float(np.std(self.seeds, ddof=1)) if len(self.seeds) > 1 else math.nan
 
     @property
+    def hours(self) -> list[float]:
+        """Wall-clock of each run."""
+        return [run.run.seconds / 3600 for run in self.runs]
+
+    @property
     def images(self) -> int | None:
         """Photos of the split; None where nobody wrote it down."""
         if not self.runs:
@@ -120,6 +127,12 @@ class Group:
         return None if self.typical is None else self.typical.predictions[self.split]
 
     @cached_property
+    def error_kinds(self) -> pd.DataFrame | None:
+        """Of the typical run; None without predictions, or where class names have no parts."""
+        told = self.predictions
+        return told and split_errors(told.targets, told.predicted, told.class_names)
+
+    @cached_property
     def shares(self) -> tuple[list[str], np.ndarray] | None:
         """Ids, sorted, and the share of seeds that got each photo right; None if not the same."""
         told = [r.predictions[self.split] for r in self.runs if self.split in r.predictions]
@@ -138,6 +151,14 @@ def called(model: str, mode: str) -> str:
 def hits(predictions: Predictions) -> np.ndarray:
     """(n,) bool: right or not."""
     return predictions.predicted == predictions.targets
+
+
+def best_by_mode(groups: Iterable[Group]) -> dict[str, Group]:
+    """The first group of each mode: the best one, as groups stand best first."""
+    best: dict[str, Group] = {}
+    for group in groups:
+        best.setdefault(group.mode, group)
+    return best
 
 
 def make_groups(material: Material) -> list[Group]:
@@ -207,9 +228,8 @@ def _told_apart(groups: list[Group]) -> list[Group]:
     one or two settings, or else their optimizer, or else the name of their first run."""
     result = []
     for group in groups:
-        same = [g for g in groups if g.label == group.label and g.runs]
-        if not group.role:
-            same = [g for g in groups if g.kind == group.kind and g.runs]
+        name = "label" if group.role else "kind"
+        same = [g for g in groups if getattr(g, name) == getattr(group, name) and g.runs]
         if len(same) < 2 or not group.runs:
             result.append(group)
             continue

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import yaml
 from omegaconf import OmegaConf
 
+from carsclf.analysis.parallel import scaling, segments
 from carsclf.errors import CheckpointError, DataError
 from carsclf.records import ModelCard, Predictions, Run, RunFolder
 from carsclf.tuning.records import StudyFolder, StudySummary
@@ -104,6 +106,12 @@ class StudyMaterial:
         """The searched keys."""
         prefix = "values."
         return [c.removeprefix(prefix) for c in self.trials.columns if c.startswith(prefix)]
+
+    @cached_property
+    def scaling(self) -> pd.DataFrame | None:
+        """Its journal scheduled anew on 1 to 100 workers; None where no epoch was timed."""
+        parts = segments(self.events)
+        return scaling(parts) if any(part.seconds for part in parts) else None
 
     @property
     def metric(self) -> str:

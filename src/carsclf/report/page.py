@@ -26,6 +26,15 @@ class Part:
     caption: str = ""
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A number at a glance, what it is, and the section that tells more."""
+
+    value: str
+    what: str
+    section: str
+
+
 @dataclass
 class Section:
     """One question; `answer` is one plain sentence made from the numbers."""
@@ -110,7 +119,7 @@ class Desk:
         title: str,
         facts: str,
         warnings: Sequence[str],
-        figures: Sequence[Any],
+        figures: Sequence[Figure],
         sections: Sequence[Section],
     ) -> Path:
         """Writes index.html, which needs nothing beside it."""

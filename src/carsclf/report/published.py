@@ -13,7 +13,7 @@ PROTOCOL = (
     "of all 16,185 photos, split drawn anew in every run, last epoch; not comparable with the "
     "official test split"
 )
-TRIALS = 220
+TRIALS, WORKERS = 220, 20
 
 
 @dataclass(frozen=True)

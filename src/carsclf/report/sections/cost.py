@@ -64,7 +64,7 @@ def training_table(context: Context) -> pd.DataFrame:
     for group in context.groups:
         if not group.runs:
             continue
-        took = np.array([run.run.seconds / 3600 for run in group.runs])
+        took = np.array(group.hours)
         cost = money(took.mean(), context.price.price_per_hour)
         figures = FIGURES.get(group.mode) if context.material.source == SOURCE else None
         rows.append(
@@ -105,7 +105,6 @@ def study_table(context: Context) -> pd.DataFrame:
         over = winner.accuracy - lowest.accuracy if winner and lowest else None
         paid = money(cost.paid, price)
         hour_point, why = per_point(cost.paid, gain)
-        money_point, why_money = per_point(paid, gain)
         rows.append(
             {
                 "label": study.name,
@@ -120,17 +119,15 @@ def study_table(context: Context) -> pd.DataFrame:
                 "money_as_full": _nan(money(cost.as_full, price)),
                 "gain": _nan(gain),
                 "hours_per_point": hours(hour_point) if hour_point is not None else why,
-                "money_per_point": why_money
-                if money_point is None
-                else written(money_point, currency),
-                "money_per_point_over_lowest": _over(paid, over, currency),
+                "money_per_point": _money_per_point(paid, gain, currency),
+                "money_per_point_over_lowest": _money_per_point(paid, over, currency),
                 "lowest": lowest.label if lowest else "",
             }
         )
     return pd.DataFrame(rows)
 
 
-def _over(paid: float | None, gain: float | None, currency: str) -> str:
+def _money_per_point(paid: float | None, gain: float | None, currency: str) -> str:
     cost, why = per_point(paid, gain)
     return why if cost is None else written(cost, currency)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from carsclf.analysis.comparison import wilson
-from carsclf.analysis.errors import KINDS, confused_pairs, error_rates, split_errors
+from carsclf.analysis.errors import KINDS, confused_pairs, error_rates
 from carsclf.analysis.metrics import worst
 from carsclf.analysis.proxies import measure_all
 from carsclf.figures.errors import draw_fates, draw_kinds, draw_rates
@@ -62,9 +62,7 @@ def _fates(context: Context, made: Section) -> pd.DataFrame:
 def _kinds(context: Context, made: Section) -> pd.DataFrame:
     rows = []
     for group in context.predicted:
-        told = group.predictions
-        assert told is not None
-        table = split_errors(told.targets, told.predicted, told.class_names)
+        table = group.error_kinds
         if table is None:
             made.note(
                 "The class names have no make, model and year, so errors are not split by them."
@@ -132,7 +130,7 @@ def _causes(
         made.note("The photos are not where the predictions say (root=...): no rates by proxy.")
         return
     rates = error_rates(wrong, values)
-    table = pd.concat([rates, _distances(predictions)])
+    table = pd.concat([rates, _distances(best, len(wrong))])
     overall, mode = float(wrong.mean()), best.mode
     context.desk.figure(
         made, "causes", caption, lambda path: draw_rates(rates, overall, mode, path)
@@ -149,12 +147,11 @@ def _causes(
     context.desk.table(made, "causes", table, caption, show)
 
 
-def _distances(predictions: Predictions) -> pd.DataFrame:
+def _distances(best: Group, n: int) -> pd.DataFrame:
     """How far off: of all photos, the rate taken for another year, body, model, make."""
-    table = split_errors(predictions.targets, predictions.predicted, predictions.class_names)
+    table = best.error_kinds
     if table is None:
         return pd.DataFrame()
-    n = len(predictions.targets)
     rates = [wilson(errors, n) for errors in table["errors"]]
     ends = {end: [getattr(rate, end) for rate in rates] for end in ("low", "high")}
     return (
@@ -216,8 +213,7 @@ def _answer(
         ]
         said.append(f"of its errors {listed(each)}")
     if len(fates):
-        told = fates["label"].str.endswith(f"→ {best.label}")
-        row = fates[told if told.any() else ~told].iloc[0]
+        row = fates.loc[fates["label"].str.endswith(f"→ {best.label}").idxmax()]  # else the first
         said.append(
             f"going {row['label']}, {row['vanish']:,} errors vanish, {row['appear']:,} appear and "
             f"{row['stay']:,} stay"

@@ -105,8 +105,7 @@ def commands(context: Context) -> list[str]:
     for study in context.material.studies:
         started = next((e for e in study.events if e.get("kind") == "study"), None)
         if started:
-            words = ["python tune.py", *started.get("overrides", [])]
-            lines.append(" ".join(map(placeless, words)))
+            lines.append(placeless(" ".join(["python tune.py", *started.get("overrides", [])])))
         for role in ("winner", "baseline"):
             group = group_of(context, study, role)
             if group is not None and group.runs and study.best_overrides:

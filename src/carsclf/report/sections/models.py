@@ -7,7 +7,7 @@ import pandas as pd
 from carsclf.figures.accuracy import draw_accuracies
 from carsclf.figures.learning_curves import draw_learning_curves
 from carsclf.report.context import Context
-from carsclf.report.groups import WORDS, Group
+from carsclf.report.groups import WORDS, best_by_mode
 from carsclf.report.page import Section
 from carsclf.report.pairs import Pair, pair_table
 from carsclf.report.published import PROTOCOL, SOURCE, published
@@ -118,9 +118,7 @@ def _columns(table: pd.DataFrame) -> dict:
 def _answer(context: Context) -> str:
     groups = context.groups
     best, lowest = groups[0], groups[-1]
-    by_mode: dict[str, Group] = {}
-    for group in groups:
-        by_mode.setdefault(group.mode, group)
+    by_mode = best_by_mode(groups)
     if len(by_mode) == 1:
         answer = (
             f"Only {WORDS.get(best.mode, best.mode)} models were given: the best, {best.label}, "

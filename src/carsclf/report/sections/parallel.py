@@ -4,11 +4,11 @@ import math
 
 import pandas as pd
 
-from carsclf.analysis.parallel import most_at_once, scaling, segments
+from carsclf.analysis.parallel import most_at_once
 from carsclf.figures.cost import draw_workers
 from carsclf.report.context import Context
-from carsclf.report.material import StudyMaterial
 from carsclf.report.page import Section
+from carsclf.report.published import WORKERS
 from carsclf.report.words import hours, percent
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100)
@@ -25,9 +25,8 @@ ASSUMPTION = (
 def section(context: Context) -> Section:
     """Wall-clock time against workers, measured and simulated."""
     made = Section("parallel", "What does parallel running change?")
-    tables = {
-        s.name: (s, table) for s in context.material.studies if (table := _table(s)) is not None
-    }
+    studies = context.material.studies
+    tables = {s.name: (s, s.scaling) for s in studies if s.scaling is not None}
     if not tables:
         made.answer = (
             "No study with a journal (events.jsonl) was given, so nothing can be scheduled anew."
@@ -56,22 +55,17 @@ def section(context: Context) -> Section:
     return made
 
 
-def _table(study: StudyMaterial) -> pd.DataFrame | None:
-    parts = segments(study.events)
-    return scaling(parts) if parts and sum(p.seconds for p in parts) > 0 else None
-
-
 def _answer(tables: dict[str, pd.DataFrame]) -> str:
     said = []
     for name, table in tables.items():
-        row = table.set_index("workers").loc[20]
+        row = table.set_index("workers").loc[WORKERS]
         alone = table["hours"].iloc[0]
         least = table["hours"].min()
         enough = int(table.loc[table["hours"] <= 1.05 * least, "workers"].iloc[0])
         gain = alone / row["hours"] if row["hours"] else math.nan
         said.append(
-            f"20 workers take {hours(row['hours'])} for {name} instead of {hours(alone)} on one "
-            f"({gain:.1f} times faster, {percent(row['idle'], 0)} of their time idle), and beyond "
-            f"{enough} workers hardly anything is gained"
+            f"{WORKERS} workers take {hours(row['hours'])} for {name} instead of {hours(alone)} on "
+            f"one ({gain:.1f} times faster, {percent(row['idle'], 0)} of their time idle), and "
+            f"beyond {enough} workers hardly anything is gained"
         )
     return f"By simulation, {'; '.join(said)}."
