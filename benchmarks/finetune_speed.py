@@ -35,9 +35,10 @@ from torchvision.transforms import InterpolationMode, v2
 from carsclf.data.build import make_data
 from carsclf.data.splits import shuffled
 from carsclf.data.stanford_cars import stanford_cars
+from carsclf.machine.devices import bf16_instructions, device_name
+from carsclf.machine.precision import FULL
 from carsclf.training.build import device_of, make_module, make_network, make_trainer
-from carsclf.training.command import training_part
-from carsclf.training.precision import FULL, bf16_instructions, device_name
+from carsclf.training.configuration import training_part
 from carsclf.training.run import quiet
 from carsclf.training.timed_steps import settle_training, timed_steps
 

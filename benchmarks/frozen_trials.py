@@ -23,7 +23,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from carsclf.records import RunFolder
-from carsclf.training.command import training_part
+from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -29,9 +29,9 @@ from carsclf.data.augment import GREY, Augmentation
 from carsclf.data.build import build_data
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.folder import folder
-from carsclf.data.images import available_cores
 from carsclf.data.samples import Sample
 from carsclf.data.stanford_cars import stanford_cars
+from carsclf.machine.devices import available_cores
 from carsclf.models.pixels import Normalise
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -25,7 +25,7 @@ from benchmarks.head_training import timed_epochs
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import Item, PictureDataset
 from carsclf.training.build import make_module, make_network
-from carsclf.training.command import training_part
+from carsclf.training.configuration import training_part
 from carsclf.training.run import quiet
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -19,7 +19,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 
 from carsclf.records import Run
-from carsclf.training.command import training_part
+from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import timm
 import torch
 
-from carsclf.models.memory import keep_freed_memory
+from carsclf.machine.memory import keep_freed_memory
 
 BATCHES = (16, 64, 256)
 WAYS = {"as the system does it": False, "keep_freed_memory": True}

@@ -74,7 +74,7 @@ def config_of() -> Callable[..., DictConfig]:
     """A composed training configuration, as `train.py` hands it to `fit`."""
 
     def make(*overrides: str, name: str = "train") -> DictConfig:
-        from carsclf.training.command import training_part
+        from carsclf.training.configuration import training_part
 
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             return training_part(compose(name, list(overrides)))

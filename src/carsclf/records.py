@@ -1,70 +1,16 @@
 """What stages hand each other on disk: frozen dataclasses, their reading and their writing."""
 
-import dataclasses
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
-from carsclf.errors import CheckpointError, DataError
+from carsclf.errors import DataError
+from carsclf.files import JsonRecord, atomic_write
 
 RANDOM_WEIGHTS = "WARNING: trained from RANDOM weights, as no ImageNet weights could be had"
-
-
-def cache_root() -> Path:
-    """Where what can be computed again is kept: `$CARSCLF_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("CARSCLF_CACHE", "~/.cache/carsclf")).expanduser()
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it only when the block ends well.
-
-    Raises CheckpointError in one line where the disk is full or the folder read-only; what stood
-    at `path` before is then untouched.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        temporary = Path(name)
-        temporary.chmod(0o644)  # mkstemp makes it private
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            f"could not write {path}: {error.strerror or error}; earlier files are untouched: "
-            "free some space (or mend the permissions) and go on with resume=<folder>"
-        ) from error
-
-
-class JsonRecord:
-    """A dataclass written as JSON; unknown keys of later versions are passed over in reading."""
-
-    def write(self, path: Path) -> None:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")  # type: ignore[call-overload]
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        try:
-            values = json.loads(path.read_text())
-        except FileNotFoundError:
-            raise CheckpointError(f"{path} is missing: is {path.parent} a finished run?") from None
-        except json.JSONDecodeError as error:
-            raise CheckpointError(f"{path} is not readable JSON ({error})") from None
-        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        return cls(**{k: v for k, v in values.items() if k in known})
 
 
 @dataclass(frozen=True)
@@ -210,9 +156,3 @@ class Predictions:
             probabilities=flat.reshape(-1, len(class_names)),
             class_names=class_names,
         )
-
-
-def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
-    """One row per epoch; the whole file is replaced, so a resumed run leaves no row twice."""
-    with atomic_write(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)

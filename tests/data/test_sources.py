@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from carsclf.data.embedded import rendered_cars
 from carsclf.data.folder import folder
+from carsclf.data.rendered_cars import rendered_cars
 from carsclf.data.stanford_cars import stanford_cars
 from carsclf.errors import ConfigError, DataError
 from tests.conftest import REAL, draw

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 import pytest
 
-from carsclf.data.rendered_cars import class_names, render
+from carsclf.data.drawing import class_names, render
 from carsclf.records import Predictions, RunFolder
 from carsclf.report.command import write_report
 from carsclf.report.context import Price

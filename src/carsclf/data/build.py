@@ -13,13 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule
-from carsclf.data.images import available_cores, check_crop, unreadable
+from carsclf.data.images import check_crop, unreadable
 from carsclf.data.packed import open_pack
 from carsclf.data.samples import Sample, Source, list_some
 from carsclf.data.splits import split
 from carsclf.data.transforms import build_transforms
 from carsclf.errors import DataError
-from carsclf.records import atomic_write, cache_root
+from carsclf.files import atomic_write, cache_root
+from carsclf.machine.devices import available_cores
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """From a file to pixels: any readable picture becomes RGB, upright, uint8."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,13 +30,6 @@ def read_picture(sample: Sample, *, crop: str = "none", margin: float = 0.0) -> 
     if crop == "box":
         picture = picture.crop(_widened(sample, margin, picture.size))
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
-
-
-def available_cores() -> int:
-    """Cores this process may use, which a scheduler or `taskset` may have limited."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def unreadable(samples: Sequence[Sample], *, workers: int) -> list[str]:

@@ -25,11 +25,12 @@ from filelock import FileLock, Timeout
 from PIL import Image
 from rich.progress import Progress
 
-from carsclf.data.images import available_cores, read_picture
+from carsclf.data.images import read_picture
 from carsclf.data.pack_index import Index, Row, map_pixels
 from carsclf.data.samples import Sample, Source
 from carsclf.data.transforms import Stored
 from carsclf.errors import DataError
+from carsclf.machine.devices import available_cores
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,9 @@ from carsclf.data.images import read_picture
 from carsclf.data.samples import Sample
 from carsclf.errors import CheckpointError, ConfigError, DataError
 from carsclf.figures.contact_sheet import contact_sheet
+from carsclf.files import atomic_write
 from carsclf.inference.predict import load_model, predict
-from carsclf.records import RANDOM_WEIGHTS, Predictions, Run, RunFolder, atomic_write
+from carsclf.records import RANDOM_WEIGHTS, Predictions, Run, RunFolder
 
 
 def evaluate(config: DictConfig) -> dict[str, float]:

@@ -12,7 +12,8 @@ from carsclf.data.datamodule import Item
 from carsclf.data.samples import Sample
 from carsclf.data.transforms import EvalTransform
 from carsclf.errors import CheckpointError
-from carsclf.models.memory import keep_freed_memory
+from carsclf.machine.devices import pick_device
+from carsclf.machine.memory import keep_freed_memory
 from carsclf.models.networks import create
 from carsclf.models.pixels import Normalise
 from carsclf.records import ModelCard, Predictions, RunFolder
@@ -49,15 +50,6 @@ def load_model(folder: Path, *, device: str = "auto", channels_last: bool = True
     network = network.eval().requires_grad_(False).to(place, memory_format=layout)  # type: ignore[call-overload]
     normalise = Normalise(card.mean, card.std, channels_last=channels_last).to(place)
     return TrainedModel(network, normalise, EvalTransform(**card.eval_transform), card, place)
-
-
-def pick_device(device: str) -> torch.device:
-    """`auto`: CUDA, then Apple's MPS, then the CPU."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 @torch.inference_mode()

@@ -16,9 +16,9 @@ from carsclf.report.groups import make_groups
 from carsclf.report.material import read_material
 from carsclf.report.page import Desk
 from carsclf.report.pairs import make_pairs
-from carsclf.report.sections import confidence, cost, errors, method, models, parallel, search
+from carsclf.report.sections import confidence, cost, method, mistakes, models, parallel, search
 
-ORDER = (models, search, cost, parallel, errors, confidence, method)
+ORDER = (models, search, cost, parallel, mistakes, confidence, method)
 
 
 def report(config: DictConfig) -> Path:

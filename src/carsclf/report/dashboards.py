@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from carsclf.errors import ConfigError, one_line_errors
-from carsclf.records import atomic_write
+from carsclf.files import atomic_write
 from carsclf.report.material import StudyMaterial
 from carsclf.report.page import Figure, Part, Section
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from carsclf.analysis.comparison import Interval, wilson
-from carsclf.analysis.errors import split_errors
+from carsclf.analysis.mistakes import split_errors
 from carsclf.records import Predictions
 from carsclf.report.material import METRIC, Flat, Material, StudyMaterial, TrainedRun
 from carsclf.report.words import plain

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from carsclf.records import atomic_write
+from carsclf.files import atomic_write
 
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 Show = Mapping[str, tuple[str, Callable[[Any], str]]]

@@ -12,17 +12,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.errors import ConfigError
-from carsclf.inference.predict import pick_device
+from carsclf.features.extract import check_views, fill_features
+from carsclf.features.steps import fits_chunks
+from carsclf.machine.devices import pick_device
+from carsclf.machine.precision import FULL
 from carsclf.models.boundary import HEAD, cut, resolve
 from carsclf.models.networks import build_network, head_name, normalisation
 from carsclf.models.pixels import Normalise
 from carsclf.models.weights import Weights
-from carsclf.training.callbacks import AtomicCheckpointIO
-from carsclf.training.feature_steps import fits_chunks
-from carsclf.training.features import check_views, fill_features
+from carsclf.training.checkpoints import AtomicCheckpointIO
 from carsclf.training.modules import FreezeModule, TransferModule
 from carsclf.training.optimizers import lbfgs
-from carsclf.training.precision import FULL
 
 
 def make_network(config: DictConfig, classes: int) -> tuple[torch.nn.Module, Weights]:

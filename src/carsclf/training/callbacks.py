@@ -1,6 +1,5 @@
 """What happens at the end of an epoch: checkpoint, metrics row, progress, and whoever asked."""
 
-import io
 import os
 import shutil
 import time
@@ -8,50 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytorch_lightning as pl
-import torch
-from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from carsclf.errors import CheckpointError
-from carsclf.records import RunFolder, atomic_write, write_metrics
+from carsclf.files import atomic_write
+from carsclf.records import RunFolder
 
 OnEpoch = Callable[[int, dict[str, float], float, Path], bool | None]
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames: a kill or a full disk leaves the old file whole.
-
-    Lightning goes through the system's temporary folder and a move, which is not atomic across
-    file systems.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
-        torch.save(checkpoint, buffer)
-        with atomic_write(Path(path)) as temporary, temporary.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours; raises CheckpointError for a missing or damaged one."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}): start the run again"
-        ) from None
 
 
 class EpochProgress(Callback):
@@ -167,3 +132,9 @@ def _link(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:  # a file system without hard links
             shutil.copyfile(source, temporary)
+
+
+def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
+    """One row per epoch; the whole file is replaced, so a resumed run leaves no row twice."""
+    with atomic_write(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)

@@ -3,33 +3,18 @@
 import os
 import secrets
 import time
-from inspect import signature
 from pathlib import Path
 
 import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.inference.evaluate import print_metrics
 from carsclf.records import Run, RunFolder
-from carsclf.training.precision import check_precision
+from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
-
-NUMBERS = (
-    "seed",
-    "trainer.max_epochs",
-    *(f"data.{key}" for key in ("batch_size", "image_size", "fraction", "val_fraction")),
-    *(f"data.{key}" for key in ("split_seed", "test_fraction", "min_images_per_class", "margin")),
-    *(f"optimizer.{key}" for key in ("lr", "head_lr_factor", "momentum", "weight_decay")),
-    *(f"schedule.{key}" for key in ("factor", "patience", "every", "warmup_epochs")),
-    *(f"augmentation.{key}" for key in ("flip", "rotation", "zoom")),
-    "mode.label_smoothing",
-)
-NAMING = ("resume", "name", "runs", "overrides")  # of a run; config.yaml holds the rest
-SEARCH_GROUPS = ("objective", "space", "search", "cluster", "resources")  # tune.py's
 
 
 def train(config: DictConfig) -> Run:
@@ -58,41 +43,6 @@ def new_folder(config: DictConfig) -> Path:
         raise ConfigError(f"{folder} exists: choose another name=, or resume={folder}")
     os.environ["CARSCLF_RUN_FOLDER"] = str(folder)
     return folder
-
-
-def training_part(config: DictConfig) -> DictConfig:
-    """The configuration without what only names, resumes or searches: what config.yaml keeps."""
-    plain = OmegaConf.masked_copy(
-        config, [str(k) for k in config if k not in (*NAMING, *SEARCH_GROUPS)]
-    )
-    missing = sorted(OmegaConf.missing_keys(plain))
-    if missing:
-        raise ConfigError(f"{missing[0]} has no value: give it as {missing[0]}=...")
-    for key in NUMBERS:
-        value = OmegaConf.select(plain, key)
-        if value is not None and not isinstance(value, int | float):
-            raise ConfigError(f"{key}={value}: expected a number")
-    check_precision(plain)
-    for group in ("optimizer", "schedule"):
-        check_arguments(plain[group], group)
-    return plain
-
-
-def check_arguments(settings: DictConfig, group: str) -> None:
-    """Refuses settings that an experiment made for another option of the group."""
-    function = get_method(settings._target_)
-    parameters = signature(function).parameters.values()
-    if any(p.kind == p.VAR_KEYWORD for p in parameters):
-        return  # a user's own function, which passes them on
-    taken = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY]
-    own = [str(key) for key in settings if not str(key).startswith("_")]
-    if foreign := [key for key in own if key not in taken]:
-        removed = " ".join(f"~{group}.{key}" for key in foreign)
-        raise ConfigError(
-            f"{group}={function.__name__} takes {', '.join(taken) or 'no settings'}, not "
-            f"{', '.join(foreign)}; an experiment may have set them for another {group}: remove "
-            f"them with {removed}"
-        )
 
 
 def begun_with(path: Path) -> DictConfig:

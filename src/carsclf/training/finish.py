@@ -12,14 +12,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.analysis.metrics import metrics
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.files import atomic_write
 from carsclf.inference.predict import predict
+from carsclf.machine.devices import device_name
 from carsclf.models.networks import normalisation
 from carsclf.models.weights import Weights
-from carsclf.records import ModelCard, Predictions, RunFolder, atomic_write
+from carsclf.records import ModelCard, Predictions, RunFolder
 from carsclf.training.build import device_of
-from carsclf.training.callbacks import EpochEnd, read_checkpoint
+from carsclf.training.callbacks import EpochEnd
+from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.modules import FreezeModule, TransferModule
-from carsclf.training.precision import device_name
 
 
 def reported_row(

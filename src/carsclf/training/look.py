@@ -8,7 +8,7 @@ from carsclf.data.build import class_counts
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.splits import shuffled
 from carsclf.figures.contact_sheet import contact_sheet
-from carsclf.records import atomic_write
+from carsclf.files import atomic_write
 
 PICTURES = 24
 

@@ -13,11 +13,11 @@ from torchmetrics import CatMetric, MeanMetric
 from carsclf.analysis.metrics import macro_f1
 from carsclf.data.datamodule import Item
 from carsclf.errors import CarsclfError, CheckpointError
+from carsclf.features.cache import weights_key
+from carsclf.features.steps import count_steps, gradients_of, train_on_chunk
 from carsclf.models.boundary import Prefix, join
 from carsclf.models.networks import split_parameters
 from carsclf.models.pixels import Normalise
-from carsclf.training.feature_cache import weights_key
-from carsclf.training.feature_steps import count_steps, gradients_of, train_on_chunk
 from carsclf.training.schedules import Schedule
 
 CHECK_EVERY = 25  # steps between looks at the loss: each look waits for the accelerator

@@ -10,9 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_data
 from carsclf.errors import CheckpointError, ConfigError
+from carsclf.files import atomic_write
+from carsclf.machine.memory import keep_freed_memory
+from carsclf.machine.precision import adopt
 from carsclf.models.boundary import HEAD
-from carsclf.models.memory import keep_freed_memory
-from carsclf.records import Run, RunFolder, atomic_write
+from carsclf.records import Run, RunFolder
 from carsclf.training.build import (
     device_of,
     make_module,
@@ -24,7 +26,6 @@ from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
 from carsclf.training.cost_meter import CostMeter
 from carsclf.training.finish import describe, export, git_commit, reported_row, val_metrics
 from carsclf.training.look import look_at_data
-from carsclf.training.precision import adopt
 from carsclf.training.timed_steps import settle_training
 from carsclf.training.wandb_log import close_wandb
 

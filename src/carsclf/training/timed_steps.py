@@ -8,9 +8,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
+from carsclf.machine.precision import Choice, Steps, autocast, settle
+from carsclf.machine.timing import Step
 from carsclf.models.boundary import HEAD, cut, resolve
 from carsclf.models.networks import head_name, split_parameters
-from carsclf.training.precision import Choice, Step, Steps, autocast, settle
 
 
 def settle_training(

@@ -17,13 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
-from carsclf.records import atomic_write
+from carsclf.files import atomic_write
 from carsclf.tuning.composition import Composition, changed
 from carsclf.tuning.crew import Crew
 from carsclf.tuning.display import shown, state, summarise
+from carsclf.tuning.figures import draw_study
 from carsclf.tuning.journal import Journal
 from carsclf.tuning.loop import Loop
-from carsclf.tuning.pictures import draw_study
 from carsclf.tuning.records import StudyFolder
 from carsclf.tuning.replay import SimulatedWorkers, Table
 from carsclf.tuning.resources import Resources, cluster

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from carsclf.errors import ConfigError
-from carsclf.training.command import SEARCH_GROUPS, training_part
+from carsclf.training.configuration import SEARCH_GROUPS, training_part
 from carsclf.tuning.space import Raw, Space
 
 SEARCH_KEYS = (*SEARCH_GROUPS, "resources", "runs", "name", "resume", "look", "hydra")

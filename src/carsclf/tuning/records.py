@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from carsclf.records import JsonRecord
+from carsclf.files import JsonRecord
 
 
 @dataclass(frozen=True)

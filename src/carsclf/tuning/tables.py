@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from carsclf.records import atomic_write
+from carsclf.files import atomic_write
 from carsclf.tuning.composition import Composition
 from carsclf.tuning.loop import ENDED
 from carsclf.tuning.records import StudySummary, TrialRow

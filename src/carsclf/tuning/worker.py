@@ -14,9 +14,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import CarsclfError, CheckpointError
-from carsclf.models.memory import give_back_freed_memory
+from carsclf.machine.memory import give_back_freed_memory
 from carsclf.records import RunFolder
-from carsclf.training.callbacks import read_checkpoint
+from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.run import fit, prepare
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from carsclf.errors import CheckpointError
-from carsclf.training import feature_cache
-from carsclf.training.feature_cache import FeatureCache, MappedRows
+from carsclf.features import cache as module
+from carsclf.features.cache import FeatureCache, MappedRows
 
 KEYS = {f"photo {i}": i for i in range(40)}
 
@@ -36,7 +36,7 @@ def values(cache: FeatureCache, keys: list[str]) -> list[float]:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureCache:
     """A cache that writes a shard every 16 rows."""
-    monkeypatch.setattr(feature_cache, "SHARD_ROWS", 16)
+    monkeypatch.setattr(module, "SHARD_ROWS", 16)
     return FeatureCache(tmp_path / "cache", "key")
 
 
@@ -45,7 +45,7 @@ def test_rows_come_in_the_order_asked_for_from_several_shards(
     mapped: bool, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if mapped:
-        monkeypatch.setattr(feature_cache, "IN_MEMORY", 0)
+        monkeypatch.setattr(module, "IN_MEMORY", 0)
     cache.fill(dict(list(KEYS.items())[10:20]), compute)
     cache.fill(KEYS, compute)
     assert len(list(cache.folder.glob("shard-*"))) == 3
@@ -173,7 +173,7 @@ def test_a_complete_cache_needs_no_lock(
     def read_only(path: Path) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(feature_cache, "FileLock", read_only)
+    monkeypatch.setattr(module, "FileLock", read_only)
     cache.fill(KEYS, never)
     assert values(cache, list(KEYS)) == list(range(40))
     with pytest.raises(CheckpointError, match="Read-only file system"):

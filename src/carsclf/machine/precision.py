@@ -8,15 +8,11 @@ weights stay float32 whatever is chosen.
 import hashlib
 import json
 import os
-import platform
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -24,14 +20,12 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import CheckpointError, ConfigError
-from carsclf.records import atomic_write, cache_root
+from carsclf.files import atomic_write, cache_root
+from carsclf.machine.devices import bf16_instructions, device_name
+from carsclf.machine.timing import Step, affordable, timings
 
 AUTO, FULL = "auto", "32-true"
 PRECISIONS = (FULL, "bf16-mixed", "16-mixed")
-BUDGET = 3.0  # seconds after which no further round begins
-LONGEST = 1.0  # seconds a step of the measurement should take at most, on a CPU
-ROUNDS = 5
-HOPELESS = 1.3  # times the fastest: not measured again
 EQUAL = 0.95  # float32 is taken where nothing else saves more than 5 %
 
 
@@ -53,7 +47,6 @@ class Choice:
         ]
 
 
-Step = Callable[[], object]
 Steps = Callable[[list[Choice], torch.device, int], dict[Choice, Step]]
 
 
@@ -87,7 +80,8 @@ def settle(
 
     def measure() -> dict[Choice, float]:
         with torch.random.fork_rng():  # a training is the same whether this was known or not
-            pictures = _affordable(most, steps(choices[-1:], device, 2), device)
+            (step,) = steps(choices[-1:], device, 2).values()
+            pictures = affordable(most, step, device)
             each = timings(steps(choices, device, pictures), device)
         return {choice: round(value / pictures, 2) for choice, value in each.items()}
 
@@ -121,22 +115,6 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     """What Lightning's precision plugin puts around a step."""
     dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != FULL)
-
-
-def timings(steps: dict[Choice, Step], device: torch.device) -> dict[Choice, float]:
-    """Milliseconds per step: medians over rounds in which the candidates take turns."""
-    times: dict[Choice, list[float]] = {choice: [] for choice in steps}
-    racing, began = list(steps), time.perf_counter()
-    for turn in range(1 + ROUNDS):
-        for choice in racing:
-            times[choice].append(_timed(steps[choice], device))
-        spent = time.perf_counter() - began
-        if turn or spent > BUDGET / 2:  # short first steps tell little
-            limit = HOPELESS * min(_median(times[choice]) for choice in racing)
-            racing = [choice for choice in racing if _median(times[choice]) <= limit]
-        if spent > BUDGET:
-            break
-    return {choice: 1000 * _median(each) for choice, each in times.items()}
 
 
 def fastest(milliseconds: dict[Choice, float]) -> Choice:
@@ -179,30 +157,6 @@ def remembered(key: dict[str, Any], measure: Callable[[], dict[Choice, float]]) 
     return choice
 
 
-def device_name(device: torch.device) -> str:
-    """What the processor calls itself."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
-
-
-def bf16_instructions() -> list[str]:
-    """The processor's own instructions for bfloat16, by Linux's names; elsewhere none are known."""
-    flags = f"{_cpuinfo().get('flags', '')} {_cpuinfo().get('Features', '')}".split()
-    return [flag for flag in ("avx512_bf16", "amx_bf16", "bf16") if flag in flags]
-
-
-@cache
-def _cpuinfo() -> dict[str, str]:
-    """The first processor's entries of /proc/cpuinfo."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in lines if ":" in line)
-    return {name.strip(): value.strip() for name, value in pairs}
-
-
 def _mixed(device: torch.device) -> list[str]:
     if device.type == "cuda":  # emulated bfloat16, before Ampere, is slower than float16
         return ["bf16-mixed" if torch.cuda.get_device_capability(device) >= (8, 0) else "16-mixed"]
@@ -218,34 +172,6 @@ def _machine(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-
-
-def _timed(step: Step, device: torch.device) -> float:
-    # on one thread, as in a study with a core per trial, what the neighbours do must not count
-    alone = device.type == "cpu" and torch.get_num_threads() == 1
-    clock = time.process_time if alone else time.perf_counter
-    began = clock()
-    step()
-    if device.type != "cpu":  # what was asked of an accelerator is not done yet
-        torch.accelerator.synchronize()
-    return clock() - began
-
-
-def _affordable(most: int, steps: dict[Choice, Step], device: torch.device) -> int:
-    """Pictures per step: few where one takes long, many where the update would else outweigh it.
-
-    What bfloat16 gains grows with the batch, as weights are cast and updated once per step.
-    """
-    (step,) = steps.values()
-    seconds, pictures = _timed(step, device) / 2, 2
-    while 2 * pictures <= most and (device.type != "cpu" or 2 * pictures * seconds <= LONGEST):
-        pictures *= 2
-    return pictures
-
-
-def _median(times: list[float]) -> float:
-    """Without the first, which pays for allocations, unless it is all there is: it took long."""
-    return median(times[1:] or times)
 
 
 def _read(note: Path) -> Choice | None:

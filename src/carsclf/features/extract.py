@@ -11,10 +11,10 @@ from rich.progress import Progress
 from carsclf.data.datamodule import CarsDataModule, Loader
 from carsclf.data.samples import Sample
 from carsclf.errors import ConfigError
-from carsclf.records import cache_root
-from carsclf.training.feature_cache import FeatureCache, content_key, photo_key
+from carsclf.features.cache import FeatureCache, content_key, photo_key
+from carsclf.files import cache_root
+from carsclf.machine.precision import FULL, autocast
 from carsclf.training.modules import FreezeModule
-from carsclf.training.precision import FULL, autocast
 
 View = tuple[Sample, int]  # a photo and the number of one of its augmented views
 

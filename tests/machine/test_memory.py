@@ -8,7 +8,7 @@ import pytest
 
 BLOCKS = """
 import resource, torch
-from carsclf.models.memory import give_back_freed_memory, keep_freed_memory
+from carsclf.machine.memory import give_back_freed_memory, keep_freed_memory
 if {keep}:
     keep_freed_memory()
 def faults():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from carsclf.analysis.class_names import CarName, parse, parse_all
-from carsclf.analysis.errors import confused_pairs, error_kind, error_rates, split_errors
-from carsclf.data.rendered_cars import CLASSES, class_names
+from carsclf.analysis.mistakes import confused_pairs, error_kind, error_rates, split_errors
+from carsclf.data.drawing import CLASSES, class_names
 
 OFFICIAL = Path(__file__).with_name("stanford_cars_classes.txt").read_text().splitlines()
 

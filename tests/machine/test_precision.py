@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
 from carsclf.errors import CheckpointError
+from carsclf.files import cache_root
+from carsclf.machine import precision
+from carsclf.machine.precision import Choice, candidates, fastest, settle
 from carsclf.models.networks import create
-from carsclf.records import Run, RunFolder, cache_root
-from carsclf.training import precision
-from carsclf.training.precision import Choice, candidates, fastest, settle
+from carsclf.records import Run, RunFolder
 from carsclf.training.run import fit, prepare
 from carsclf.training.timed_steps import settle_training, timed_steps
 

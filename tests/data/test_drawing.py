@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from carsclf.data import rendered_cars
-from carsclf.data.rendered_cars import BOX, CLASSES, class_names, render
+from carsclf.data import drawing
+from carsclf.data.drawing import BOX, CLASSES, class_names, render
 from carsclf.data.stanford_cars import stanford_cars
 from carsclf.errors import DataError
 
@@ -50,7 +50,7 @@ def test_files_do_not_depend_on_the_number_of_workers(drawn: Path, tmp_path: Pat
 
 def test_another_seed_draws_other_photos(drawn: Path, tmp_path: Path):
     (tmp_path / "cars_train").mkdir()
-    rendered_cars.photograph(0, tmp_path, 1, SIZE)
+    drawing.photograph(0, tmp_path, 1, SIZE)
     photo = "cars_train/00001.jpg"
     assert (drawn / photo).read_bytes() != (tmp_path / photo).read_bytes()
 
@@ -79,19 +79,19 @@ def test_reader_of_the_real_set_reads_it(drawn: Path):
 
 def test_box_holds_the_car(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     painted: list[np.ndarray] = []
-    paint = rendered_cars.Car.paint
+    paint = drawing.Car.paint
 
-    def record(car: rendered_cars.Car, pixels: np.ndarray, fill: object) -> None:
+    def record(car: drawing.Car, pixels: np.ndarray, fill: object) -> None:
         painted.append(pixels[:, :2] / 2)
         paint(car, pixels, fill)
 
     for half in ("train", "test"):
         (tmp_path / f"cars_{half}").mkdir()
-    monkeypatch.setattr(rendered_cars, "backdrop", lambda r, size, v, c: Image.new("RGB", size))
-    monkeypatch.setattr(rendered_cars.Car, "paint", record)
+    monkeypatch.setattr(drawing, "backdrop", lambda r, size, v, c: Image.new("RGB", size))
+    monkeypatch.setattr(drawing.Car, "paint", record)
     for index in range(12):
         painted.clear()
-        truth = rendered_cars.photograph(index, tmp_path, 0, (320, 200))
+        truth = drawing.photograph(index, tmp_path, 0, (320, 200))
         x1, y1, x2, y2 = (truth[side] for side in BOX)
         assert 1 <= x1 < x2 <= 320
         assert 1 <= y1 < y2 <= 200
@@ -125,7 +125,7 @@ def test_killed_drawing_is_never_taken_for_a_finished_one(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rendered_cars, "ProcessPoolExecutor", killed)
+    monkeypatch.setattr(drawing, "ProcessPoolExecutor", killed)
     for _ in range(2):  # the second finds what the first has left
         with pytest.raises(KeyboardInterrupt):
             render(tmp_path / "cars", images=IMAGES, size=SIZE)
@@ -133,7 +133,7 @@ def test_killed_drawing_is_never_taken_for_a_finished_one(
 
 
 def test_complete_drawing_is_left_alone(drawn: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rendered_cars, "photograph", None)
+    monkeypatch.setattr(drawing, "photograph", None)
     assert render(drawn, images=IMAGES, size=SIZE) == drawn
 
 

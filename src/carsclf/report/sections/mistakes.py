@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from carsclf.analysis.comparison import wilson
-from carsclf.analysis.errors import KINDS, confused_pairs, error_rates
 from carsclf.analysis.metrics import worst
+from carsclf.analysis.mistakes import KINDS, confused_pairs, error_rates
 from carsclf.analysis.proxies import measure_all
-from carsclf.figures.errors import draw_fates, draw_kinds, draw_rates
+from carsclf.figures.mistakes import draw_fates, draw_kinds, draw_rates
 from carsclf.records import Predictions
 from carsclf.report.context import Context
 from carsclf.report.gallery import data_root, make_gallery, photo_path

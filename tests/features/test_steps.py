@@ -17,7 +17,7 @@ from carsclf.inference.predict import load_model, predict
 from carsclf.records import Predictions, RunFolder
 from carsclf.training import build
 from carsclf.training.build import make_module, make_network
-from carsclf.training.callbacks import read_checkpoint
+from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.run import fit
 
 Make = Callable[..., DictConfig]

@@ -1,0 +1,1 @@
+"""Outputs of a frozen prefix: computed once per photo, kept, and trained on."""

@@ -1,0 +1,59 @@
+"""How long a step takes on a device, when several candidates take turns."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import TypeVar
+
+import torch
+
+BUDGET = 3.0  # seconds after which no further round begins
+LONGEST = 1.0  # seconds a step of the measurement should take at most, on a CPU
+ROUNDS = 5
+HOPELESS = 1.3  # times the fastest: not measured again
+
+Step = Callable[[], object]
+T = TypeVar("T")
+
+
+def timings(steps: dict[T, Step], device: torch.device) -> dict[T, float]:
+    """Milliseconds per step: medians over rounds in which the candidates take turns."""
+    times: dict[T, list[float]] = {choice: [] for choice in steps}
+    racing, began = list(steps), time.perf_counter()
+    for turn in range(1 + ROUNDS):
+        for choice in racing:
+            times[choice].append(_timed(steps[choice], device))
+        spent = time.perf_counter() - began
+        if turn or spent > BUDGET / 2:  # short first steps tell little
+            limit = HOPELESS * min(_median(times[choice]) for choice in racing)
+            racing = [choice for choice in racing if _median(times[choice]) <= limit]
+        if spent > BUDGET:
+            break
+    return {choice: 1000 * _median(each) for choice, each in times.items()}
+
+
+def affordable(most: int, step: Step, device: torch.device) -> int:
+    """Pictures per step: few where one takes long, many where the update would else outweigh it.
+
+    What bfloat16 gains grows with the batch, as weights are cast and updated once per step.
+    """
+    seconds, pictures = _timed(step, device) / 2, 2
+    while 2 * pictures <= most and (device.type != "cpu" or 2 * pictures * seconds <= LONGEST):
+        pictures *= 2
+    return pictures
+
+
+def _timed(step: Step, device: torch.device) -> float:
+    # on one thread, as in a study with a core per trial, what the neighbours do must not count
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
+    began = clock()
+    step()
+    if device.type != "cpu":  # what was asked of an accelerator is not done yet
+        torch.accelerator.synchronize()
+    return clock() - began
+
+
+def _median(times: list[float]) -> float:
+    """Without the first, which pays for allocations, unless it is all there is: it took long."""
+    return median(times[1:] or times)
