@@ -64,7 +64,7 @@ class EpochProgress(Callback):
         if "val/loss" in metrics:
             parts += [f"val loss {metrics['val/loss']:.3f}", f"val top-1 {metrics['val/top1']:.2%}"]
         parts.append(f"{spent:.0f} s, {left:.0f} s left")
-        self.bar.console.print("  ".join(parts), highlight=False)
+        self.bar.console.print("  ".join(parts), highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.bar.stop()

@@ -152,6 +152,9 @@ class TransferModule(pl.LightningModule):
             self._steps_seen = self.trainer.global_step
             self.schedule.after_step()
 
+    def on_validation_epoch_start(self) -> None:
+        self._check(float(self.train_loss.compute()))  # the cause, before what follows from it
+
     def on_validation_epoch_end(self) -> None:
         metrics: dict[str, Any] = dict(self.val_metrics)
         values = {f"val/{name}": metric.compute() for name, metric in metrics.items()}
@@ -167,9 +170,9 @@ class TransferModule(pl.LightningModule):
         self._collect(
             {"train/loss": self.train_loss.compute(), "train/top1": self.train_top1.compute()}
         )
+        self._check(self.epoch_metrics["train/loss"])
         self.train_loss.reset()
         self.train_top1.reset()
-        self._check(self.epoch_metrics["train/loss"])
         rates = {f"lr/{g['name']}": float(g["lr"]) for g in self.optimizers().param_groups}  # type: ignore[union-attr]
         self._collect(rates)
         self.schedule.after_epoch(self.epoch_metrics)

@@ -139,6 +139,8 @@ def quiet() -> None:
     """Silences Lightning's tips and hints; its warnings about real trouble stay."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # why all processes of a run ended: that one was killed
+    logging.getLogger("lightning_fabric.strategies.launchers").setLevel(logging.INFO)
     for hint in (
         ".*does not have many workers.*",
         ".*isinstance.treespec.*",

@@ -103,7 +103,7 @@ def make_trainer(
         )
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None
-    _check_processes(trainer.world_size)
+    check_processes(trainer.world_size)
     return trainer
 
 
@@ -146,7 +146,7 @@ def _logger(config: DictConfig, folder: Path) -> Any:
     return logger
 
 
-def _check_processes(world: int) -> None:
+def check_processes(world: int) -> None:
     """Refuses processes that someone else started, where they would train side by side."""
     started = int(os.environ.get("WORLD_SIZE", 1))
     if started not in (1, world):
