@@ -22,15 +22,19 @@ LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL")  # NCCL: never
 
 def train(config: DictConfig) -> Run:
     """One training from the command line: a new run folder, or `resume=<run folder>`."""
-    if config.overrides:
-        config = begun_with(Path(config.overrides))
+    told = told_overrides(config)
+    if config.overrides and told:
+        config = compose("train", told)
     if config.resume:
         folder, config = resumed(Path(config.resume))
     else:
         config, folder = training_part(config), new_folder(config)
     files = RunFolder(folder)
     try:
-        run = Run.read(files.run) if _finished(files) else fit(config, folder, resume=True)
+        if _finished(files):
+            run = Run.read(files.run)
+        else:
+            run = fit(config, folder, resume=True, overrides=repeatable(told))
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         raise CarsclfError(f"interrupted; go on with: python train.py resume={folder}") from None
     except RuntimeError as error:
@@ -65,18 +69,31 @@ def new_folder(config: DictConfig) -> Path:
     return folder
 
 
-def begun_with(path: Path) -> DictConfig:
-    """The configuration of a file's overrides, followed by those of the command line."""
+def told_overrides(config: DictConfig) -> list[str] | None:
+    """Those of the file `overrides=`, followed by those of the command line; None for `resume=`."""
+    if config.resume or not HydraConfig.initialized():
+        return None
+    own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
+    return [*(listed(Path(config.overrides)) if config.overrides else []), *own]
+
+
+def repeatable(overrides: list[str] | None) -> list[str] | None:
+    """Without what names this one run."""
+    named = ("name=", "runs=")
+    return None if overrides is None else [o for o in overrides if not o.startswith(named)]
+
+
+def listed(path: Path) -> list[str]:
+    """The overrides in a file such as a study's best.yaml."""
     try:
-        listed = yaml.safe_load(path.read_text())
+        found = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(
             f"overrides={path} cannot be read: {' '.join(str(error).split())}"
         ) from None
-    if not isinstance(listed, list) or not all(isinstance(o, str) and "=" in o for o in listed):
+    if not isinstance(found, list) or not all(map(_is_override, found)):
         raise ConfigError(f"overrides={path}: expected a list of key=value lines")
-    own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
-    return compose("train", [*listed, *own])
+    return found
 
 
 def resumed(folder: Path) -> tuple[Path, DictConfig]:
@@ -115,6 +132,10 @@ def summary(run: Run, folder: Path) -> None:
         f"weights: {run.weights}; seed {run.seed}",
         f"run folder: {folder}",
     )
+
+
+def _is_override(line: object) -> bool:
+    return isinstance(line, str) and ("=" in line or line.startswith("~"))
 
 
 def _finished(files: RunFolder) -> bool:
