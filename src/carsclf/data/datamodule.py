@@ -5,7 +5,7 @@ sees exactly the pictures that an undisturbed run would have seen.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,6 +21,9 @@ from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
 from carsclf.data.transforms import EvalTransform, Stored, TrainTransform
 from carsclf.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHUNK_BYTES = 64 << 20  # of features that one training step gets
 EVAL_BYTES = 16 << 20  # of features that pass at once, where activations need memory too
@@ -94,6 +97,7 @@ class CarsDataModule(pl.LightningDataModule):
         margin: float = 0.0,
         protocol: str = "fractions",
         packs: Mapping[Stored, Pack] | None = None,
+        noted: "pd.DataFrame | None" = None,
     ) -> None:
         super().__init__()
         if not 1 <= batch_size <= len(splits["train"]):
@@ -106,6 +110,7 @@ class CarsDataModule(pl.LightningDataModule):
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}
         self.packs = packs or {}
+        self.noted = noted  # of the source
         self.features: dict[str, Features] = {}
         self.views, self.chunked = 1, False
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from carsclf.data.datamodule import CarsDataModule, Loader
+from carsclf.data.decoding import RULES
 from carsclf.data.samples import Sample
 from carsclf.errors import ConfigError
 from carsclf.features.cache import FeatureCache, content_key, photo_key
@@ -61,7 +62,7 @@ def fill_features(
             boundary=boundary,
             transform=transform,
             pixels=[module.normalise.mean.tolist(), module.normalise.std.tolist()],
-            read=data.read,
+            read=data.read | {"decoding": RULES},
             precision="bf16" if bf16 else "float32",
         )
         return FeatureCache(cache_root(), key)

@@ -73,6 +73,9 @@ def export(
             save_file(state, temporary)
         card.write(files.card)
         predictions.write(files.predictions("val"))
+        if data.noted is not None:
+            with atomic_write(files.causes) as temporary:
+                data.noted.to_csv(temporary, index=False)
     return predictions
 
 
