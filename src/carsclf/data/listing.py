@@ -97,7 +97,7 @@ def _no_picture(path: Path) -> str | None:
     if is_picture(path):
         return None
     kind = foreign(path)
-    return f"of another kind ({kind})" if kind and ":" in kind else "no pictures"
+    return f"of another kind ({kind})" if kind and ":" in kind else "not pictures"
 
 
 def _id(folder: Path) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Photos listed in a CSV or parquet file: path, class and, where there are, split and box."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,15 +82,17 @@ def _read(file: Path) -> "pd.DataFrame":
             return pd.read_parquet(file).reset_index(drop=True)
         with file.open(encoding="utf-8-sig") as lines:  # as spreadsheets write it
             head = lines.readline()
-        return pd.read_csv(
-            file,
-            sep=max(",;\t", key=head.count),
-            dtype=str,
-            keep_default_na=False,  # NA is a class, of Namibia
-            skipinitialspace=True,
-            index_col=False,
-            encoding="utf-8-sig",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of cells without a column
+            return pd.read_csv(
+                file,
+                sep=max(",;\t", key=head.count),
+                dtype=str,
+                keep_default_na=False,  # NA may be a class
+                skipinitialspace=True,
+                index_col=False,
+                encoding="utf-8-sig",
+            )
     except Exception as error:  # pandas and pyarrow raise a dozen kinds for a broken file
         raise DataError(f"{file} is no readable table ({' '.join(str(error).split())})") from None
 

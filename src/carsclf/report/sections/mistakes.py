@@ -177,14 +177,14 @@ def true_causes(path: Path, predictions: Predictions) -> dict[str, np.ndarray]:
 
 def noted_causes(path: Path, predictions: Predictions) -> dict[str, np.ndarray]:
     """Of each predicted photo, from a run's causes.csv: numbers, and words for a few groups."""
-    table = pd.read_csv(path, dtype={"id": str}).set_index("id").reindex(predictions.ids)
+    table = pd.read_csv(path, dtype={"id": str}).set_index("id")
     values = {}
     for name in map(str, table):
-        column = table[name].to_numpy()
-        if column.dtype.kind in "if":
-            values[name] = column.astype(float)
-        elif 1 < len(table[name].unique()) <= GROUPS:  # more are names of photos, say
-            values[name] = np.where(table[name].isna(), "not noted", column.astype(str))
+        noted = table[name].reindex(predictions.ids)
+        if table[name].dtype.kind in "if":
+            values[name] = noted.to_numpy(float)
+        elif len(table[name].unique()) <= GROUPS:  # more are names of photos, say
+            values[name] = np.where(noted.isna(), "not noted", noted.astype(str))
     return values
 
 
