@@ -161,7 +161,7 @@ def test_unreadable_photos_are_named_or_left_out(
     assert "1 of 61 photos" in (said := error_of(capfd))
     assert "class 0/00.png" in said
     assert command("train.py", *tiny, "name=b", "data.skip_unreadable=true") == 0
-    assert "1 unreadable photos left out: class 0/00.png" in capfd.readouterr().err
+    assert "left out: 1 unreadable (class 0/00.png: " in capfd.readouterr().err
     assert Run.read(RunFolder(tmp_path / "runs/train/b").run).unreadable == ["class 0/00.png"]
 
 

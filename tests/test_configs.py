@@ -25,7 +25,8 @@ def test_option_composes_and_instantiates(
     option: str, config_of: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     root = [] if option in ("data=rendered_cars", "experiment=demo") else [f"data.root={tmp_path}"]
-    own = ["schedule=constant"] if option == "optimizer=lbfgs" else []
+    needs = {"optimizer=lbfgs": ["schedule=constant"], "data=table": ["data.table=labels.csv"]}
+    own = needs.get(option, [])
     config = config_of(option, *root, *own)
     instantiate(config.augmentation)
     weight = torch.nn.Parameter(torch.ones(2))

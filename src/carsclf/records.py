@@ -88,6 +88,11 @@ class RunFolder:
         return self.root / "checkpoints" / "best.ckpt"
 
     @property
+    def causes(self) -> Path:
+        """What was noted of each photo besides its class; its column `id` names the sample."""
+        return self.root / "causes.csv"
+
+    @property
     def weights(self) -> Path:
         return self.root / "model.safetensors"
 

@@ -5,7 +5,7 @@ sees exactly the pictures that an undisturbed run would have seen.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from carsclf.data.sampler import EpochBatches, EpochSampler
 from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
 from carsclf.data.transforms import EvalTransform, Stored, TrainTransform
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class PictureDataset(Dataset[Item]):
@@ -81,12 +84,14 @@ class CarsDataModule(SplitLoaders):
         margin: float = 0.0,
         protocol: str = "fractions",
         packs: Mapping[Stored, Pack] | None = None,
+        noted: "pd.DataFrame | None" = None,
     ) -> None:
         super().__init__(splits, class_names, batch_size=batch_size, seed=seed)
         self.protocol, self.workers = protocol, workers
         self.train_transform, self.eval_transform = train_transform, eval_transform
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}
         self.packs = packs or {}
+        self.noted = noted  # of the source
 
     def pictures(
         self, samples: Sequence[Sample], transform: TrainTransform | EvalTransform

@@ -10,6 +10,7 @@ from rich.progress import Progress
 from torch.utils.data import DataLoader
 
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.decoding import RULES
 from carsclf.data.loaders import Item
 from carsclf.data.samples import Sample
 from carsclf.errors import ConfigError
@@ -71,7 +72,7 @@ def extract(
             boundary=boundary,
             transform=transform,
             pixels=[normalise.mean.tolist(), normalise.std.tolist()],
-            read=pictures.read,
+            read=pictures.read | {"decoding": RULES},
             precision="bf16" if bf16 else "float32",
         )
         return FeatureCache(cache_root(), key)

@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.inference.evaluate import print_metrics
@@ -44,7 +44,7 @@ def train(config: DictConfig) -> Run:
             f"another process of this run ended: {str(error).splitlines()[0]}; finished epochs are "
             f"kept, go on with: python train.py resume={folder}"
         ) from None
-    if not rank_zero_only.rank:
+    if not _rank():
         summary(run, folder)
     return run
 
@@ -54,7 +54,7 @@ def new_folder(config: DictConfig) -> Path:
 
     Those that torchrun or Slurm start know nothing of each other: they need a name.
     """
-    if rank_zero_only.rank and "CARSCLF_RUN_FOLDER" in os.environ:
+    if _rank() and "CARSCLF_RUN_FOLDER" in os.environ:
         return Path(os.environ["CARSCLF_RUN_FOLDER"])
     outside = "WORLD_SIZE" in os.environ
     if outside and not config.name:
@@ -140,3 +140,8 @@ def _is_override(line: object) -> bool:
 
 def _finished(files: RunFolder) -> bool:
     return files.run.is_file() and Run.read(files.run).finished
+
+
+def _rank() -> int:
+    """Of this process among those of one distributed run."""
+    return getattr(rank_zero_only, "rank", 0)

@@ -5,6 +5,7 @@ from inspect import signature
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
+from carsclf.data.samples import absolute, check_names
 from carsclf.errors import ConfigError
 from carsclf.machine.precision import check_precision
 
@@ -35,9 +36,21 @@ def training_part(config: DictConfig) -> DictConfig:
         if value is not None and not isinstance(value, int | float):
             raise ConfigError(f"{key}={value}: expected a number")
     check_precision(plain)
+    settle_paths(plain)
     for group in ("optimizer", "schedule"):
         check_arguments(plain[group], group)
     return plain
+
+
+def settle_paths(config: DictConfig) -> None:
+    """Makes the data's place absolute, so that a run folder works from anywhere."""
+    data = config.data
+    table = data.get("table")
+    if data.root is not None:
+        data.root = str(absolute(data.root))
+    elif table is not None:  # else it is relative to the root
+        data.table = str(absolute(table))
+    check_names([str(path) for path in (data.root, table) if path is not None])
 
 
 def check_arguments(settings: DictConfig, group: str) -> None:

@@ -76,6 +76,9 @@ def export(
             save_file(state, temporary)
         card.write(files.card)
         predictions.write(files.predictions("val"))
+        if pictures.noted is not None:
+            with atomic_write(files.causes) as temporary:
+                pictures.noted.to_csv(temporary, index=False)
     return predictions
 
 

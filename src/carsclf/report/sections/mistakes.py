@@ -10,7 +10,7 @@ from carsclf.analysis.metrics import worst
 from carsclf.analysis.mistakes import KINDS, confused_pairs, error_rates
 from carsclf.analysis.proxies import measure_all
 from carsclf.figures.mistakes import draw_fates, draw_kinds, draw_rates
-from carsclf.records import Predictions
+from carsclf.records import Predictions, RunFolder
 from carsclf.report.context import Context
 from carsclf.report.gallery import data_root, make_gallery, photo_path
 from carsclf.report.groups import Group, hits
@@ -22,6 +22,8 @@ CAUSES = {"clutter": "clutter (things behind)", "light": "light", "illumination"
           "yaw": "viewpoint (degrees from the side)", "occlusion": "occlusion (share covered)",
           "blur": "blur (pixels)", "scale": "scale", "body": "body style"}  # fmt: skip
 PAIRS = 12
+GROUPS = 12
+"""Of words that a table's column may tell apart and still be a cause."""
 
 
 def section(context: Context) -> Section:
@@ -114,7 +116,11 @@ def _causes(
 ) -> None:
     root = data_root(predictions, context.root)
     true = root / "causes.csv" if root else None
-    if true is not None and true.is_file():
+    own = RunFolder(best.typical.folder).causes if best.typical else None
+    if own is not None and own.is_file():
+        values, what = noted_causes(own, predictions), "noted in the table"
+        caption = f"Error rate of {best.label} by what the table notes, with 95 % Wilson intervals."
+    elif true is not None and true.is_file():
         values, what = true_causes(true, predictions), "true cause, as drawn"
         caption = f"Error rate of {best.label} by true cause, with 95 % Wilson intervals."
     else:
@@ -176,6 +182,19 @@ def true_causes(path: Path, predictions: Predictions) -> dict[str, np.ndarray]:
     table["yaw"] = table["yaw"].abs()
     found = {said: table[name].to_numpy() for name, said in CAUSES.items() if name in table}
     return {said: v.astype(str) if v.dtype == object else v for said, v in found.items()}
+
+
+def noted_causes(path: Path, predictions: Predictions) -> dict[str, np.ndarray]:
+    """Of each predicted photo, from a run's causes.csv: numbers, and words for a few groups."""
+    table = pd.read_csv(path, dtype={"id": str}).set_index("id")
+    values = {}
+    for name in map(str, table):
+        noted = table[name].reindex(predictions.ids)
+        if table[name].dtype.kind in "if":
+            values[name] = noted.to_numpy(float)
+        elif len(table[name].unique()) <= GROUPS:  # more are names of photos, say
+            values[name] = np.where(noted.isna(), "not noted", noted.astype(str))
+    return values
 
 
 def _gallery(context: Context, made: Section, best: Group, predictions: Predictions) -> None:
