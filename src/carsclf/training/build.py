@@ -16,10 +16,10 @@ from carsclf.features.extract import check_views, fill_features
 from carsclf.features.steps import fits_chunks
 from carsclf.machine.devices import pick_device
 from carsclf.machine.precision import FULL
-from carsclf.models.boundary import HEAD, cut, resolve
-from carsclf.models.networks import build_network, head_name, normalisation
+from carsclf.models.boundary import HEAD, Head, Prefix, cut, resolve
+from carsclf.models.effects import check_effect
+from carsclf.models.networks import Weights, build_network, head_name, normalisation
 from carsclf.models.pixels import Normalise
-from carsclf.models.weights import Weights
 from carsclf.training.checkpoints import AtomicCheckpointIO
 from carsclf.training.modules import FreezeModule, TransferModule
 from carsclf.training.optimizers import lbfgs
@@ -29,7 +29,12 @@ def make_network(config: DictConfig, classes: int) -> tuple[torch.nn.Module, Wei
     model = config.model
     args: dict[str, Any] = OmegaConf.to_container(model.args)  # type: ignore[assignment]
     return build_network(
-        model.name, num_classes=classes, weights=model.weights, seed=config.seed, **args
+        model.name,
+        num_classes=classes,
+        weights=model.weights,
+        seed=config.seed,
+        image_size=config.data.image_size,
+        model_args=args,
     )
 
 
@@ -56,6 +61,7 @@ def make_module(
     if not issubclass(kind, FreezeModule):
         if boundary is not None:
             raise ConfigError("mode=finetune trains everything: use mode=partial for a boundary")
+        check_rates(config, network, network, None, None)
         return compiled(config, kind(network, **settings)), None
     if boundary is None:
         raise ConfigError(f"mode.boundary={config.mode.boundary} freezes nothing: mode=finetune")
@@ -64,6 +70,7 @@ def make_module(
         check_lbfgs(config, boundary)
     check_views(views, cached=cached, random=data.train_transform.random)
     prefix, rest = cut(network, boundary, size)
+    check_rates(config, network, rest, prefix, boundary)
     module = kind(rest, prefix, **settings)
     if cached:
         precision, device = str(config.trainer.precision), device_of(config)
@@ -71,6 +78,31 @@ def make_module(
     if settings["optimizer"].func is lbfgs:
         data.batch_size = len(data.splits["train"])  # it sees all rows at once
     return compiled(config, module), boundary
+
+
+def check_rates(
+    config: DictConfig,
+    network: torch.nn.Module,
+    rest: torch.nn.Module,
+    prefix: Prefix | None,
+    boundary: str | None,
+) -> None:
+    """Refuses rates of `model.args` that would have no effect, or that L-BFGS cannot have."""
+    args: dict[str, Any] = OmegaConf.to_container(config.model.args)  # type: ignore[assignment]
+    check_effect(
+        network,
+        rest,
+        prefix,
+        name=config.model.name,
+        image_size=config.data.image_size,
+        boundary=boundary,
+        model_args=args,
+    )
+    if isinstance(rest, Head) and rest.dropout.p and config.optimizer._target_.endswith(".lbfgs"):
+        raise ConfigError(
+            f"optimizer=lbfgs needs model.args.drop_rate=0.0 (it is {rest.dropout.p}): dropout "
+            "makes its function another one in each evaluation"
+        )
 
 
 def compiled(config: DictConfig, module: TransferModule) -> TransferModule:

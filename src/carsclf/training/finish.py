@@ -15,8 +15,7 @@ from carsclf.data.datamodule import CarsDataModule
 from carsclf.files import atomic_write
 from carsclf.inference.predict import predict
 from carsclf.machine.devices import device_name
-from carsclf.models.networks import normalisation
-from carsclf.models.weights import Weights
+from carsclf.models.networks import Weights, normalisation
 from carsclf.records import ModelCard, Predictions, RunFolder
 from carsclf.training.build import device_of
 from carsclf.training.callbacks import EpochEnd

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
 
 from carsclf.data.build import make_data
 from carsclf.errors import CheckpointError, ConfigError
@@ -14,6 +16,7 @@ from carsclf.files import atomic_write
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.machine.precision import adopt
 from carsclf.models.boundary import HEAD
+from carsclf.models.networks import Weights
 from carsclf.records import Run, RunFolder
 from carsclf.training.build import (
     device_of,
@@ -60,6 +63,7 @@ def fit(
 
     data, unreadable = make_data(config)
     network, weights = make_network(config, len(data.class_names))
+    tell(weights)
     cached = bool(config.mode.cache)
     config, _ = settle_training(config, network, device_of(config), cached=cached)
     write_config(config, files)
@@ -105,6 +109,13 @@ def fit(
         if trainer.logger is not None:
             close_wandb(record, predictions, data.splits["val"])
     return record
+
+
+@rank_zero_only
+def tell(weights: Weights) -> None:
+    """Says what of the weights was not taken as it was, where anything was not."""
+    if weights.notes:
+        Console(stderr=True, soft_wrap=True).print(str(weights), highlight=False, markup=False)
 
 
 def prepare(config: DictConfig) -> list[str]:
