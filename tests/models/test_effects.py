@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from carsclf.errors import ConfigError
+from carsclf.features.steps import gradients_of
 from carsclf.models.boundary import cut
 from carsclf.models.effects import check_effect
 from carsclf.models.networks import create
@@ -53,3 +55,11 @@ def test_what_is_frozen_away_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=f"{named} would have no effect: what is frozen"):
         check(name, boundary, **args)
+
+
+def test_dropout_acts_on_cached_features_too() -> None:
+    features, targets = torch.rand(4, 96), torch.zeros(4, dtype=torch.long)
+    for rate in (0.0, 0.5):
+        head = cut(create("test_resnet", num_classes=3, drop_rate=rate), "head", 32)[1].train()
+        step = gradients_of(head, nn.CrossEntropyLoss())
+        assert torch.equal(step(features, targets), step(features, targets)) == (rate == 0)
