@@ -66,8 +66,8 @@ def _search(
 
 def gradients_of(rest: nn.Module, loss: nn.CrossEntropyLoss) -> Gradients:
     """Autograd, or for a linear head its formula: autograd takes about as long as the products."""
-    linear = rest.get_submodule(rest.path) if isinstance(rest, Head) else None
-    if type(linear) is nn.Linear and linear.bias is not None:
+    linear = rest.linear if isinstance(rest, Head) else None
+    if linear is not None and linear.bias is not None:
         return _of_linear(linear, loss.label_smoothing)
     parameters = list(rest.parameters())
 

@@ -16,10 +16,10 @@ from carsclf.data.loaders import SplitLoaders
 from carsclf.errors import ConfigError
 from carsclf.features.datamodule import FeatureDataModule
 from carsclf.features.extract import check_views, extract
-from carsclf.models.boundary import HEAD, Prefix, cut, resolve
-from carsclf.models.networks import build_network, head_name, normalisation
+from carsclf.models.boundary import HEAD, Head, Prefix, cut, resolve
+from carsclf.models.effects import check_effect
+from carsclf.models.networks import Weights, build_network, head_name, normalisation
 from carsclf.models.pixels import Normalise
-from carsclf.models.weights import Weights
 from carsclf.training.modules import TransferModule
 from carsclf.training.optimizers import lbfgs
 from carsclf.training.trainer import optimizer_steps, steps_are_ours
@@ -30,7 +30,12 @@ def make_network(config: DictConfig, classes: int) -> tuple[nn.Module, Weights]:
     model = config.model
     args: dict[str, Any] = OmegaConf.to_container(model.args)  # type: ignore[assignment]
     return build_network(
-        model.name, num_classes=classes, weights=model.weights, seed=config.seed, **args
+        model.name,
+        num_classes=classes,
+        weights=model.weights,
+        seed=config.seed,
+        image_size=config.data.image_size,
+        model_args=args,
     )
 
 
@@ -69,7 +74,9 @@ def cut_network(config: DictConfig, network: nn.Module, pictures: CarsDataModule
     size = config.data.image_size
     prefix, rest = (None, network) if boundary is None else cut(network, boundary, size)
     normalise = Normalise(*normalisation(network), channels_last=layout)
-    return Halves(prefix, rest, boundary, head_name(network), normalise, cached)
+    halves = Halves(prefix, rest, boundary, head_name(network), normalise, cached)
+    _check_rates(config, network, halves)
+    return halves
 
 
 def extract_rows(
@@ -151,6 +158,26 @@ def _compile(rest: nn.Module) -> None:
             "g++, or set model.compile=false"
         )
     rest.compile(dynamic=False)
+
+
+def _check_rates(config: DictConfig, network: nn.Module, halves: Halves) -> None:
+    """Refuses rates of `model.args` that would have no effect, or that L-BFGS cannot have."""
+    args: dict[str, Any] = OmegaConf.to_container(config.model.args)  # type: ignore[assignment]
+    check_effect(
+        network,
+        halves.rest,
+        halves.prefix,
+        name=config.model.name,
+        image_size=config.data.image_size,
+        boundary=halves.boundary,
+        model_args=args,
+    )
+    rate = halves.rest.dropout.p if isinstance(halves.rest, Head) else 0.0
+    if rate and config.optimizer._target_.endswith(".lbfgs"):
+        raise ConfigError(
+            f"optimizer=lbfgs needs model.args.drop_rate=0.0 (it is {rate}): dropout makes its "
+            "function another one in each evaluation"
+        )
 
 
 def _check_mode(name: str, asked: object, boundary: str | None) -> None:

@@ -16,8 +16,7 @@ from carsclf.data.loaders import SplitLoaders
 from carsclf.files import atomic_write
 from carsclf.inference.predict import predict
 from carsclf.machine.devices import device_name
-from carsclf.models.networks import normalisation
-from carsclf.models.weights import Weights
+from carsclf.models.networks import Weights, normalisation
 from carsclf.records import ModelCard, Predictions, RunFolder
 from carsclf.training.callbacks import EpochEnd
 from carsclf.training.checkpoints import read_checkpoint

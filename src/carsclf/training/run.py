@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import yaml
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from carsclf.data.build import make_data
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.files import atomic_write
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.machine.precision import adopt
+from carsclf.models.networks import Weights
 from carsclf.records import Run, RunFolder
 from carsclf.training.build import (
     cut_network,
@@ -58,6 +61,7 @@ def fit(
 
     pictures, unreadable = make_data(config)
     network, weights = make_network(config, len(pictures.class_names))
+    tell(weights)
     config, _ = settle_training(config, network, device_of(config))
     write_config(config, files)
     halves = cut_network(config, network, pictures)
@@ -100,6 +104,13 @@ def fit(
         if trainer.logger is not None:
             close_wandb(record, predictions, pictures.splits["val"])
     return record
+
+
+@rank_zero_only
+def tell(weights: Weights) -> None:
+    """Says what of the weights was not taken as it was, where anything was not."""
+    if weights.notes:
+        Console(stderr=True, soft_wrap=True).print(str(weights), highlight=False, markup=False)
 
 
 def prepare(config: DictConfig) -> list[str]:
