@@ -46,20 +46,25 @@ def one_line_errors() -> Iterator[None]:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    full = os.environ.get("HYDRA_FULL_ERROR", "0")
+    before = os.environ.get("HYDRA_FULL_ERROR", "0")
     if not _open:
+        # a further process of a distributed run inherits both from the first
+        os.environ.setdefault("CARSCLF_FULL_ERROR", before)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra exits by itself
-        os.environ["CARSCLF_FULL_ERROR"] = full
     _open.append(False)
     try:
         yield
     except (CarsclfError, HydraException, OmegaConfBaseException) as error:
         if os.environ["CARSCLF_FULL_ERROR"] == "1":
             raise
-        print(f"error: {_message(error)}", file=sys.stderr)
+        rank = os.environ.get("LOCAL_RANK", "0")
+        who = "error" if rank == "0" else f"error in process {rank}"
+        print(f"{who}: {_message(error)}", file=sys.stderr)
         _open[0] = True
     finally:
         failed = _open.pop()  # the outermost entry collects what its inner blocks met
+        if not _open:
+            os.environ["HYDRA_FULL_ERROR"] = os.environ.pop("CARSCLF_FULL_ERROR", before)
     if failed and not _open:
         raise SystemExit(1)
 

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from rich.console import Console
-from torch import nn
 
 from carsclf.data.images import file_identity
 from carsclf.data.samples import Sample
@@ -29,15 +28,6 @@ SHARD_ROWS, SHARD_BYTES = 1024, 32 << 20  # whichever is less: what a kill loses
 IN_MEMORY = 128 << 20  # bytes of float32 rows up to which every process has its own
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 T = TypeVar("T")
-
-
-def weights_key(prefix: nn.Module) -> str:
-    """A key of a frozen prefix's weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(prefix.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy())
-    return digest.hexdigest()
 
 
 def content_key(**settings: Any) -> str:

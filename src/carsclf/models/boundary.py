@@ -4,6 +4,8 @@ Both halves keep the names of the whole, so their state dicts put together are t
 """
 
 import copy
+import hashlib
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -27,6 +29,15 @@ class Prefix(nn.Module):
             if self.to_head:
                 return self.network(pictures)
             return self.network.forward_features(pictures)  # type: ignore[operator]
+
+    @cached_property
+    def key(self) -> str:
+        """A key of its weights."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy())
+        return digest.hexdigest()
 
     def train(self, mode: bool = True) -> "Prefix":
         return super().train(False)  # frozen BatchNorm keeps its statistics

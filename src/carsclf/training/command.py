@@ -9,12 +9,15 @@ import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.inference.evaluate import print_metrics
 from carsclf.records import Run, RunFolder
 from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
+
+LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL")  # NCCL: never run on a GPU
 
 
 def train(config: DictConfig) -> Run:
@@ -30,16 +33,33 @@ def train(config: DictConfig) -> Run:
         run = Run.read(files.run) if _finished(files) else fit(config, folder, resume=True)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         raise CarsclfError(f"interrupted; go on with: python train.py resume={folder}") from None
-    summary(run, folder)
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in LOST):
+            raise
+        raise CarsclfError(
+            f"another process of this run ended: {str(error).splitlines()[0]}; finished epochs are "
+            f"kept, go on with: python train.py resume={folder}"
+        ) from None
+    if not rank_zero_only.rank:
+        summary(run, folder)
     return run
 
 
 def new_folder(config: DictConfig) -> Path:
-    """The run folder's path; the further processes of one DDP run find the first one's."""
-    if int(os.environ.get("LOCAL_RANK", 0)) and "CARSCLF_RUN_FOLDER" in os.environ:
+    """The run folder's path; the further processes of one DDP run find the first one's.
+
+    Those that torchrun or Slurm start know nothing of each other: they need a name.
+    """
+    if rank_zero_only.rank and "CARSCLF_RUN_FOLDER" in os.environ:
         return Path(os.environ["CARSCLF_RUN_FOLDER"])
+    outside = "WORLD_SIZE" in os.environ
+    if outside and not config.name:
+        raise ConfigError(
+            "processes that were started from outside (torchrun?) need a common name: add name=..."
+        )
     folder = Path(config.runs) / (config.name or fresh_name(config))
-    if folder.exists():
+    # of processes from outside any may be the first to make the folder, none trains alone
+    if (RunFolder(folder).metrics if outside else folder).exists():
         raise ConfigError(f"{folder} exists: choose another name=, or resume={folder}")
     os.environ["CARSCLF_RUN_FOLDER"] = str(folder)
     return folder
