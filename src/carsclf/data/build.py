@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.augment import Augmentation
@@ -102,7 +103,7 @@ def build_data(
         packs=packs,
         noted=source.noted,
     )
-    log.info("%s", what_was_read(whole, module))
+    rank_zero_only(log.info)("%s", what_was_read(whole, module))  # of several processes, one
     return module, list(left_out)
 
 
