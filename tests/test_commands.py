@@ -38,6 +38,7 @@ def test_train_evaluate_resume(command: Command, tiny: list[str], tmp_path: Path
     present = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert present == {
         "config.yaml",
+        "overrides.yaml",
         "run.json",
         "metrics.csv",
         "checkpoints/last.ckpt",

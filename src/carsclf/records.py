@@ -67,6 +67,11 @@ class RunFolder:
         return self.root / "config.yaml"
 
     @property
+    def overrides(self) -> Path:
+        """What `train.py` was told, as a list that `train.py overrides=<this file>` takes."""
+        return self.root / "overrides.yaml"
+
+    @property
     def run(self) -> Path:
         return self.root / "run.json"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.inference.evaluate import print_metrics
@@ -22,15 +22,19 @@ LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL")  # NCCL: never
 
 def train(config: DictConfig) -> Run:
     """One training from the command line: a new run folder, or `resume=<run folder>`."""
-    if config.overrides:
-        config = begun_with(Path(config.overrides))
+    told = told_overrides(config)
+    if config.overrides and told:
+        config = compose("train", told)
     if config.resume:
         folder, config = resumed(Path(config.resume))
     else:
         config, folder = training_part(config), new_folder(config)
     files = RunFolder(folder)
     try:
-        run = Run.read(files.run) if _finished(files) else fit(config, folder, resume=True)
+        if _finished(files):
+            run = Run.read(files.run)
+        else:
+            run = fit(config, folder, resume=True, overrides=repeatable(told))
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         raise CarsclfError(f"interrupted; go on with: python train.py resume={folder}") from None
     except RuntimeError as error:
@@ -40,7 +44,7 @@ def train(config: DictConfig) -> Run:
             f"another process of this run ended: {str(error).splitlines()[0]}; finished epochs are "
             f"kept, go on with: python train.py resume={folder}"
         ) from None
-    if not rank_zero_only.rank:
+    if not _rank():
         summary(run, folder)
     return run
 
@@ -50,7 +54,7 @@ def new_folder(config: DictConfig) -> Path:
 
     Those that torchrun or Slurm start know nothing of each other: they need a name.
     """
-    if rank_zero_only.rank and "CARSCLF_RUN_FOLDER" in os.environ:
+    if _rank() and "CARSCLF_RUN_FOLDER" in os.environ:
         return Path(os.environ["CARSCLF_RUN_FOLDER"])
     outside = "WORLD_SIZE" in os.environ
     if outside and not config.name:
@@ -65,18 +69,31 @@ def new_folder(config: DictConfig) -> Path:
     return folder
 
 
-def begun_with(path: Path) -> DictConfig:
-    """The configuration of a file's overrides, followed by those of the command line."""
+def told_overrides(config: DictConfig) -> list[str] | None:
+    """Those of the file `overrides=`, followed by those of the command line; None for `resume=`."""
+    if config.resume or not HydraConfig.initialized():
+        return None
+    own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
+    return [*(listed(Path(config.overrides)) if config.overrides else []), *own]
+
+
+def repeatable(overrides: list[str] | None) -> list[str] | None:
+    """Without what names this one run."""
+    named = ("name=", "runs=")
+    return None if overrides is None else [o for o in overrides if not o.startswith(named)]
+
+
+def listed(path: Path) -> list[str]:
+    """The overrides in a file such as a study's best.yaml."""
     try:
-        listed = yaml.safe_load(path.read_text())
+        found = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(
             f"overrides={path} cannot be read: {' '.join(str(error).split())}"
         ) from None
-    if not isinstance(listed, list) or not all(isinstance(o, str) and "=" in o for o in listed):
+    if not isinstance(found, list) or not all(map(_is_override, found)):
         raise ConfigError(f"overrides={path}: expected a list of key=value lines")
-    own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
-    return compose("train", [*listed, *own])
+    return found
 
 
 def resumed(folder: Path) -> tuple[Path, DictConfig]:
@@ -117,5 +134,14 @@ def summary(run: Run, folder: Path) -> None:
     )
 
 
+def _is_override(line: object) -> bool:
+    return isinstance(line, str) and ("=" in line or line.startswith("~"))
+
+
 def _finished(files: RunFolder) -> bool:
     return files.run.is_file() and Run.read(files.run).finished
+
+
+def _rank() -> int:
+    """Of this process among those of one distributed run."""
+    return getattr(rank_zero_only, "rank", 0)

@@ -3,9 +3,11 @@
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_data
@@ -31,18 +33,25 @@ from carsclf.training.wandb_log import close_wandb
 
 
 def fit(
-    config: DictConfig, folder: Path, *, resume: bool = False, on_epoch: OnEpoch | None = None
+    config: DictConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_epoch: OnEpoch | None = None,
+    overrides: Sequence[str] | None = None,
 ) -> Run:
     """Trains into `folder`; `trainer.max_epochs` is the schedule's horizon.
 
     resume: go on exactly from checkpoints/last.ckpt, or begin where there is none yet.
     on_epoch(epoch, metrics, seconds, checkpoint): called after each epoch; False stops there.
+    overrides: of the command line that made `config`, kept beside it so that it can be repeated.
     A run stopped before its horizon is resumable, and has no model.safetensors yet.
     """
     files, began, commit = RunFolder(folder), time.perf_counter(), git_commit()
     if config.reported not in ("best", "last"):
         raise ConfigError(f"reported={config.reported}: expected best or last")
     config = save_config(config, files)
+    write_overrides(overrides, files)
     quiet()
     keep_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
@@ -133,6 +142,16 @@ def write_config(config: DictConfig, files: RunFolder) -> None:
     if not files.config.is_file() or files.config.read_text() != text:
         with atomic_write(files.config) as temporary:
             temporary.write_text(text)
+
+
+def write_overrides(overrides: Sequence[str] | None, files: RunFolder) -> None:
+    """Writes overrides.yaml; of a resumed run, or one that no command line began, nothing."""
+    if overrides is not None:
+        with atomic_write(files.overrides) as temporary:
+            temporary.write_text(
+                "# What train.py was told: python train.py overrides=<this file>\n"
+                + yaml.safe_dump(list(overrides), width=1000, allow_unicode=True)
+            )
 
 
 def quiet() -> None:

@@ -15,6 +15,7 @@ from carsclf.report.context import Context
 from carsclf.report.gallery import data_root, make_gallery, photo_path
 from carsclf.report.groups import Group, hits
 from carsclf.report.page import Section
+from carsclf.report.repeat import to_get_predictions
 from carsclf.report.words import count, listed, percent
 
 CAUSES = {"clutter": "clutter (things behind)", "light": "light", "illumination": "illumination",
@@ -30,7 +31,7 @@ def section(context: Context) -> Section:
     made = Section("errors", "What is still wrong?")
     if not context.predicted:
         made.answer = "No predictions were given, so nothing can be said of single photos."
-        made.commands(["python evaluate.py run=runs/train/<run> split=test"])
+        made.commands(to_get_predictions(context))
         return made
     best = context.predicted[0]
     predictions = best.predictions
@@ -50,9 +51,13 @@ def section(context: Context) -> Section:
 
 def _fates(context: Context, made: Section) -> pd.DataFrame:
     told = [(p.label, f) for p in context.pairs if (f := p.fates()) is not None]
-    table = pd.DataFrame([{"label": label, **f} for label, f in told])
+    if not told:
+        if context.pairs:
+            made.note("No two configurations were judged on the same photos: no fates of errors.")
+        return pd.DataFrame()
+    wrong = [(label, f) for label, f in told if f[["vanish", "stay", "appear"]].sum()]
+    table = pd.DataFrame([{"label": label, **f} for label, f in wrong])
     if table.empty:
-        made.note("No two configurations were judged on the same photos: no fates of errors.")
         return table
     caption = "Errors from one model to another, photo by photo, runs of median accuracy."
     context.desk.figure(made, "fates", caption, lambda path: draw_fates(table, path))
@@ -91,8 +96,8 @@ def _kinds(context: Context, made: Section) -> pd.DataFrame:
 def _pairs(context: Context, made: Section, best: Group, predictions: Predictions) -> None:
     names = predictions.class_names
     table = confused_pairs(predictions.targets, predictions.predicted, names, PAIRS)
-    if table.empty:
-        return
+    if table.empty or table["errors"].to_numpy().max() < 2:
+        return  # each of them happened once
     caption = (
         f"Most confused pairs of {best.label}, both directions; share of both classes' photos."
     )
@@ -136,6 +141,10 @@ def _causes(
         made.note("The photos are not where the predictions say (root=...): no rates by proxy.")
         return
     rates = error_rates(wrong, values)
+    many = [cause for cause, part in rates.groupby("cause") if len(part) > 1]
+    if not many or not wrong.any():  # there is nothing to compare
+        return
+    rates = rates.query("cause in @many")
     table = pd.concat([rates, _distances(best, len(wrong))])
     overall, mode = float(wrong.mean()), best.mode
     context.desk.figure(
