@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from carsclf.data.decoding import decode, foreign, is_picture
 from carsclf.data.images import Unreadable, read_picture
 from carsclf.data.samples import Sample
 from carsclf.errors import DataError
+from carsclf.report.gallery import thumbnail
 
 GREYS = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COLOURS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -290,3 +292,18 @@ def test_files_that_cannot_be_read_are_told(
         read_picture(Sample(name, tmp_path / name, 0))
     assert caught.value.reason.startswith(reason)
     assert caught.value.lasting == lasting
+
+
+def test_the_report_shows_photos_as_they_were_read(tmp_path: Path) -> None:
+    grey = np.full((40, 60), 0.5, np.float32)
+    Image.fromarray(grey).save(tmp_path / "grey.tif")
+    exif = DAMAGED_EXIF["a rational of -1/0"]
+    Image.fromarray(COLOURS).save(tmp_path / "turned.jpg", exif=exif)
+    shown = thumbnail(tmp_path / "grey.tif")
+    assert shown is not None
+    assert abs(np.asarray(Image.open(BytesIO(shown))).mean() - 127.5) < 2
+    shown = thumbnail(tmp_path / "turned.jpg")
+    assert shown is not None
+    assert Image.open(BytesIO(shown)).size == (20, 30)
+    assert thumbnail(bomb(tmp_path / "bomb.tif")) is None
+    assert thumbnail(tmp_path / "absent.jpg") is None

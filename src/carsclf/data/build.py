@@ -3,13 +3,14 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.augment import Augmentation
@@ -65,17 +66,10 @@ def build_data(
     check_crop(source.samples, crop, margin)
     rules = {train.stored, evaluation.stored} if packed else set()
     packs = {rule: open_pack(cache, source, rule, crop=crop, margin=margin) for rule in rules}
-    left_out = packs[train.stored].unreadable if packs else why_unreadable(source.samples, cache)
-    if left_out:
-        said = [f"{id} ({why})" for id, why in left_out.items()]
-        if not skip_unreadable:
-            raise DataError(
-                f"{len(left_out)} of {len(source.samples)} photos below {source.root} cannot be "
-                f"read: {list_some(said)}; replace them, or leave them out with "
-                "data.skip_unreadable=true"
-            )
-        source = source.without(left_out)
-    whole = source
+    left_out = {id: why for pack in packs.values() for id, why in pack.unreadable.items()}
+    if not packed:
+        left_out = why_unreadable(source.samples, cache)
+    whole = source = _readable(source, left_out, skip=skip_unreadable)
     if classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
     if protocol == "auto":
@@ -102,8 +96,19 @@ def build_data(
         packs=packs,
         noted=source.noted,
     )
-    log.info("%s", what_was_read(whole, module))
+    rank_zero_only(log.info)("%s", what_was_read(whole, module))  # of several processes, one
     return module, list(left_out)
+
+
+def _readable(source: Source, why: Mapping[str, str], *, skip: bool) -> Source:
+    """The source without unreadable photos, or one line that names them."""
+    if why and not skip:
+        said = [f"{id} ({reason})" for id, reason in why.items()]
+        raise DataError(
+            f"{len(why)} of {len(source.samples)} photos below {source.root} cannot be read: "
+            f"{list_some(said)}; replace them, or leave them out with data.skip_unreadable=true"
+        )
+    return source.without(why) if why else source
 
 
 def pick_workers(workers: int | str, *, packed: bool) -> int:
