@@ -21,7 +21,7 @@ def read_picture(sample: Sample, *, crop: str = "none", margin: float = 0.0) -> 
     """
     try:
         with Image.open(sample.path) as image:
-            picture = _rgb(ImageOps.exif_transpose(image))
+            picture = upright(image)
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
         raise DataError(
             f"{sample.path} cannot be read as a picture ({error}): replace it, or leave "
@@ -29,7 +29,17 @@ def read_picture(sample: Sample, *, crop: str = "none", margin: float = 0.0) -> 
         ) from None
     if crop == "box":
         picture = picture.crop(_widened(sample, margin, picture.size))
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+    return _tensor(picture)
+
+
+def pixels(image: Image.Image) -> torch.Tensor:
+    """What `read_picture` gives for a file, of an image in memory. Raises what Pillow raises."""
+    return _tensor(upright(image))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """RGB, turned as its EXIF entry says."""
+    return _rgb(ImageOps.exif_transpose(image))
 
 
 def unreadable(samples: Sequence[Sample], *, workers: int) -> list[str]:
@@ -58,6 +68,10 @@ def _readable(sample: Sample) -> bool:
     except DataError:
         return False
     return True
+
+
+def _tensor(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
+from carsclf.files import AnyPath
+
 MODE_COLOURS = {"finetune": "#c8553d", "freeze": "#2f6690", "partial": "#6a994e"}
 INK, PALE, GRID = "#333333", "#8a8f98", "#e5e5e5"
 GOOD, BAD = "#6a994e", "#b23a48"
@@ -85,8 +87,9 @@ def label_ends(axis: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
         )
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: AnyPath) -> None:
     """Writes the figure; SVG without a date, so that equal figures are equal files."""
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Date": None} if path.suffix == ".svg" else None
     figure.savefig(path, dpi=150, metadata=metadata)

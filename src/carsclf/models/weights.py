@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from carsclf.errors import CheckpointError, ConfigError
+from carsclf.files import AnyPath
 from carsclf.records import RunFolder
 
 StateDict = dict[str, torch.Tensor]
@@ -55,10 +56,11 @@ def find_weights(wanted: str, network: nn.Module, name: str) -> Weights:
     return Weights("random", None)
 
 
-def read_state(path: Path) -> StateDict:
+def read_state(path: AnyPath) -> StateDict:
     """A state dict from .safetensors, .pth or .ckpt, without wrappers' name prefixes."""
     from safetensors.torch import load_file
 
+    path = Path(path).expanduser()
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import ConfigError
 from carsclf.figures.style import look
+from carsclf.files import AnyPath
 from carsclf.records import RANDOM_WEIGHTS
 from carsclf.report.context import Context, Price
 from carsclf.report.dashboards import Destination, upload, workspaces
@@ -43,9 +44,9 @@ def report(config: DictConfig) -> Path:
 
 def write_report(
     *,
-    runs: Sequence[Path],
-    studies: Sequence[Path],
-    folder: Path,
+    runs: Sequence[AnyPath],
+    studies: Sequence[AnyPath],
+    folder: AnyPath,
     price: Price | None = None,
     gallery: int = 24,
     attention: bool = False,
@@ -55,6 +56,7 @@ def write_report(
     """The report of `report.py`, from plain arguments; `root`: of the photos, where they moved."""
     if wandb is not None:
         workspaces()  # a missing package is told before the work
+    folder = Path(folder).expanduser()
     material = read_material(runs, studies)
     groups = make_groups(material)
     pairs = make_pairs(groups)

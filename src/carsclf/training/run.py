@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_data
 from carsclf.errors import CheckpointError, ConfigError
-from carsclf.files import atomic_write
+from carsclf.files import AnyPath, atomic_write
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.machine.precision import adopt
 from carsclf.models.boundary import HEAD
@@ -32,7 +32,7 @@ from carsclf.training.wandb_log import close_wandb
 
 def fit(
     config: DictConfig,
-    folder: Path,
+    folder: AnyPath,
     *,
     stop_epoch: int | None = None,
     resume: bool = False,
@@ -45,6 +45,7 @@ def fit(
     on_epoch(epoch, metrics, seconds, checkpoint): called after each epoch; False stops there.
     A run stopped before its horizon is resumable, and has no model.safetensors yet.
     """
+    folder = Path(folder).expanduser()
     files, began, commit = RunFolder(folder), time.perf_counter(), git_commit()
     horizon = int(config.trainer.max_epochs)
     if horizon < 1:
