@@ -8,11 +8,11 @@ from carsclf.errors import one_line_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> str | None:
     from carsclf.training.command import train  # after --help and --cfg, which need no torch
 
     with one_line_errors():
-        train(config)
+        return train(config)
 
 
 if __name__ == "__main__":

@@ -38,8 +38,11 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     named = [a.partition("=")[2].strip("\"'") for a in arguments if a.startswith("overrides=")]
     if len(named) != 1 or named[0] in ("", "null") or "," in named[0]:
         return list(arguments)
-    own = [a for a in arguments if not a.startswith("overrides=")]
-    return [*read_overrides(named[0]), *own]
+    first = next(i for i, a in enumerate(arguments) if a.startswith("overrides="))
+    while first and _is_override(arguments[first - 1]) and arguments[first - 1][0] != "-":
+        first -= 1  # argparse wants all overrides in one place, between flags
+    own = [a for a in arguments[first:] if not a.startswith("overrides=")]
+    return [*arguments[:first], *read_overrides(named[0]), *own]
 
 
 def read_overrides(path: AnyPath) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from carsclf.commandline import say_next
 from carsclf.errors import ConfigError
 from carsclf.figures.style import look
 from carsclf.files import AnyPath
@@ -39,6 +40,7 @@ def report(config: DictConfig) -> Path:
         wandb=Destination(config.project, config.entity) if config.upload else None,
     )
     print(f"report: {page}")
+    say_next(f"open {page} in a browser")
     return page
 
 

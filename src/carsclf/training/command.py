@@ -8,8 +8,10 @@ from pathlib import Path
 import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from carsclf.commandline import argument, say_next
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.inference.evaluate import print_metrics
 from carsclf.records import Run, RunFolder
@@ -17,8 +19,8 @@ from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
 
 
-def train(config: DictConfig) -> Run:
-    """One training from the command line: a new run folder, or `resume=<run folder>`."""
+def train(config: DictConfig) -> str:
+    """One training from the command line, new or `resume=<run folder>`; returns its folder."""
     if config.overrides:
         config = begun_with(Path(config.overrides))
     if config.resume:
@@ -29,9 +31,15 @@ def train(config: DictConfig) -> Run:
     try:
         run = Run.read(files.run) if _finished(files) else fit(config, folder, resume=True)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
-        raise CarsclfError(f"interrupted; go on with: python train.py resume={folder}") from None
+        said = f"interrupted; go on with: python train.py {argument('resume', folder)}"
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # end the other jobs too
+            raise SystemExit(said) from None
+        raise CarsclfError(said) from None
     summary(run, folder)
-    return run
+    if HydraConfig.get().mode != RunMode.MULTIRUN:  # a sweep ends with its own
+        split = " split=test" if "test" in run.split_sizes else ""
+        say_next(f"python evaluate.py {argument('run', folder)}{split}")
+    return str(folder)
 
 
 def new_folder(config: DictConfig) -> Path:

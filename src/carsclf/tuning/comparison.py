@@ -14,6 +14,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from rich.console import Console
 from rich.table import Table
 
+from carsclf.commandline import argument, say_next
 from carsclf.errors import CarsclfError
 from carsclf.tuning.display import random_weights
 from carsclf.tuning.records import StudyFolder, StudySummary
@@ -60,6 +61,8 @@ class Comparison(Callback):
         console = Console(width=None if sys.stdout.isatty() else 160)
         console.print(table)
         print(f"comparison: {path}")
+        if folders := [row["folder"] for row in rows if row["folder"]]:
+            say_next(f"python report.py {argument('studies', folders)}")
 
 
 def _row(label: str, folder: Path | None) -> dict[str, Any]:
