@@ -181,9 +181,9 @@ def predict(
 ) -> Predictions:
     """Probabilities of every sample, in the loader's order; `title` shows a progress bar."""
     keep_freed_memory()
-    batches = (
-        track(loader, title, transient=True, console=Console(stderr=True)) if title else loader
-    )
+    bar = Console(stderr=True)
+    silent = title is None or not bar.is_terminal
+    batches = track(loader, title or "", transient=True, console=bar, disable=silent)
     probabilities = torch.cat([forward(batch).float().softmax(1).cpu() for batch in batches])
     return Predictions(
         ids=[sample.id for sample in samples],
