@@ -138,6 +138,23 @@ def test_nothing_is_left_where_a_command_was_typed(
     assert {p.name for p in tmp_path.iterdir()} == {"pictures", "runs"}
 
 
+def test_tuning_starts_without_a_warning(tmp_path: Path) -> None:
+    """Of other libraries, and of Hydra about our callback."""
+    program = (
+        "import sys, carsclf.tuning.command as command\n"
+        "command.tune = lambda config: None\n"
+        "import runpy\n"
+        "sys.argv[:] = ['tune.py', '-m', 'search=asha,random', 'name=${hydra:job.num}']\n"
+        f"runpy.run_path({str(ROOT / 'tune.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Launching 2 jobs" in done.stdout  # not times the default two experiments
+    assert done.stderr == ""
+
+
 def test_an_unfinished_run_goes_on(command: Command, tiny: list[str], tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     arguments = [*tiny, "name=killed", "trainer.max_epochs=20"]

@@ -181,7 +181,9 @@ def _partial(path: Path) -> Path:
 
 def _show(outcome: Outcome, top: int) -> None:
     """One picture: its classes, a row each. Several: a row each, the classes side by side."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    # a log has no width of its own: rich would fold the table to 80 columns
+    width = None if sys.stdout.isatty() else 160
+    console = Console(file=sys.stdout, highlight=False, width=width)
     one = outcome.predicted == 1
     path, prediction = outcome.first[0]
     table = Table(title=Text(printable(path) if one else "pictures"), title_justify="left")
