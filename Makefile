@@ -11,16 +11,17 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[bohb,lite0,dev]'
 	@touch $@
 
-# a training; a search in both modes; each winner retrained beside its baseline, judged on test
+# one set-up throughout (conf/experiment/demo_*.yaml): a training in each mode, a search in each,
+# each winner retrained; all judged on test; the page. So a figure said twice is the same figure.
 demo: install
 	@set -e; demo=runs/demo-$$(date +%Y%m%d-%H%M%S); run=$(BIN)/python; \
-	$$run train.py experiment=demo runs=$$demo name=first; \
-	$$run evaluate.py run=$$demo/first split=test; \
-	$$run tune.py -m experiment=demo_finetune,demo_freeze runs=$$demo 'name=$${hydra:runtime.choices.experiment}'; \
-	for mode in finetune freeze; do \
+	for mode in freeze finetune; do \
 	  $$run train.py experiment=demo_$$mode runs=$$demo name=$$mode; \
-	  $$run train.py overrides=$$demo/demo_$$mode/best.yaml runs=$$demo name=$$mode-searched; \
 	  $$run evaluate.py run=$$demo/$$mode split=test; \
+	done; \
+	$$run tune.py -m experiment=demo_finetune,demo_freeze runs=$$demo 'name=$${hydra:runtime.choices.experiment}'; \
+	for mode in freeze finetune; do \
+	  $$run train.py overrides=$$demo/demo_$$mode/best.yaml runs=$$demo name=$$mode-searched; \
 	  $$run evaluate.py run=$$demo/$$mode-searched split=test; \
 	done; \
 	$$run report.py folder=$$demo/report studies=[$$demo/demo_finetune,$$demo/demo_freeze] \

@@ -3,6 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
+from carsclf.commandline import run
 from carsclf.errors import one_line_errors
 
 
@@ -15,5 +16,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run(main)

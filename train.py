@@ -3,17 +3,17 @@
 import hydra
 from omegaconf import DictConfig
 
+from carsclf.commandline import run
 from carsclf.errors import one_line_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> str | None:
     from carsclf.training.command import train  # after --help and --cfg, which need no torch
 
     with one_line_errors():
-        train(config)
+        return train(config)
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run(main)

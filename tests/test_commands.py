@@ -1,7 +1,9 @@
 """The README's commands, and what a user's mistakes end in: one line, status 1, nothing lost."""
 
 import os
+import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -69,6 +71,89 @@ def test_a_list_of_overrides_begins_a_run(
     best.write_text("optimizer: adamw")
     assert command("train.py", f"overrides={best}") == 1
     assert "expected a list of key=value lines" in error_of(capfd)
+
+
+def test_a_sweep_ends_with_mean_and_deviation(
+    command: Command, tiny: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = [*tiny, "trainer.max_epochs=1", "runs=all runs"]
+    assert command("train.py", "-m", *settings, "seed=0,1", "optimizer.lr=0.001,0.002,-1") == 1
+    said = capfd.readouterr().out
+    (path,) = (tmp_path / "all runs").glob("sweep-*.csv")
+    table = pd.read_csv(path)
+    assert list(table["setting"]) == [f"optimizer.lr={lr}" for lr in (0.001, 0.002, -1)]
+    assert list(table["failed"]) == [0, 0, 2]
+    runs = [Run.read(p) for p in (tmp_path / "all runs").glob("*/run.json")]
+    assert len(runs) == 4
+    top1 = [run.metrics["val/top1"] for run in runs]
+    assert sum(table["val/top1"][:2]) / 2 == pytest.approx(sum(top1) / 4)
+    first = table.iloc[0]
+    shown = f"{100 * first['val/top1']:.2f} ± {100 * first['val/top1 sd']:.2f} %"
+    assert shown in said
+    assert "each seed draws its own validation split" in said
+    last = said.splitlines()[-1]
+    assert last.startswith("next: python report.py 'runs=[\"all runs/")
+    assert command("report.py", *shlex.split(last)[3:], "folder=page") == 0  # as it stands there
+    assert {p.name for p in tmp_path.iterdir()} == {"pictures", "all runs", "page"}
+
+
+def test_cfg_shows_what_a_list_of_overrides_runs(
+    command: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    best = tmp_path / "the best.yaml"
+    best.write_text("- mode=freeze\n- optimizer.lr=0.125\n- seed=1\n")
+    own = ["seed=2", f"overrides={best}", "~optimizer.momentum"]
+    for arguments in (["--cfg", "job", *own], [*own, "--cfg", "job"], [*own[::-1], "--cfg=job"]):
+        assert command("train.py", *arguments) == 0
+        shown = OmegaConf.create(capfd.readouterr().out)
+        assert (shown.mode.name, shown.optimizer.lr, shown.seed) == ("freeze", 0.125, 2)
+    assert command("train.py", "--cfg", "job", "overrides=gone.yaml") == 1
+    assert "overrides=gone.yaml cannot be read" in error_of(capfd)
+
+
+def test_readme_snippets_run_to_their_end(
+    command: Command, tiny: list[str], pictures: Path, tmp_path: Path, capfd
+) -> None:
+    assert command("train.py", *tiny, "trainer.max_epochs=1", "name=one") == 0
+    for name in ("photo.jpg", "a.jpg", "b.jpg"):
+        Image.open(pictures / "class 1/00.png").save(tmp_path / name)
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert snippets
+    for snippet in snippets:
+        capfd.readouterr()
+        exec(snippet.replace("<name>", "one"), {})
+        assert "class " in capfd.readouterr().out
+
+
+def test_nothing_is_left_where_a_command_was_typed(
+    command: Command, tiny: list[str], tmp_path: Path
+) -> None:
+    """Only below runs/, which git passes over."""
+    assert command("train.py", *tiny, "trainer.max_epochs=1", "name=one") == 0
+    assert command("evaluate.py", "run=runs/train/one") == 0
+    assert command("evaluate.py", "-m", "run=runs/train/one", "split=val,train") == 0
+    assert command("predict.py", "run=runs/train/one", "images=pictures") == 0
+    assert command("predict.py", "-m", "run=runs/train/one", "images=pictures", "top=1,2") == 0
+    assert command("report.py", "runs=[runs/train/one]") == 0
+    assert command("report.py", "-m", "runs=[runs/train/one]", "gallery=0,1") == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"pictures", "runs"}
+
+
+def test_tuning_starts_without_a_warning(tmp_path: Path) -> None:
+    """Of other libraries, and of Hydra about our callback."""
+    program = (
+        "import sys, carsclf.tuning.command as command\n"
+        "command.tune = lambda config: None\n"
+        "import runpy\n"
+        "sys.argv[:] = ['tune.py', '-m', 'search=asha,random', 'name=${hydra:job.num}']\n"
+        f"runpy.run_path({str(ROOT / 'tune.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Launching 2 jobs" in done.stdout  # not times the default two experiments
+    assert done.stderr == ""
 
 
 def test_an_unfinished_run_goes_on(command: Command, tiny: list[str], tmp_path: Path) -> None:

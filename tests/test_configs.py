@@ -1,5 +1,6 @@
 """Every option of every group composes and instantiates."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,7 +50,38 @@ def test_help_names_groups_and_settings(capfd: pytest.CaptureFixture[str], comma
     assert command("train.py", "--help") == 0
     said = capfd.readouterr().out
     assert "inception_v4, mobilenetv2_100" in said
-    assert "val_fraction: 0.2" in said
+    assert "val_fraction: 0.2 # of each label\n" in said
+    assert "\n# All parameters train.\nmode:\n" in said
+    assert "\n# One training. Every line below is a folder of choices" in said
+
+
+@pytest.mark.parametrize(
+    "script", ["evaluate.py", "predict.py", "report.py", "train.py", "tune.py"]
+)
+def test_help_shows_every_comment_of_a_commands_own_file(
+    script: str, capfd: pytest.CaptureFixture[str], command
+) -> None:
+    assert command(script, "--help") == 0
+    said = capfd.readouterr().out
+    text = (ROOT / "conf" / script.replace(".py", ".yaml")).read_text()
+    own = text[text.index("  - _self_") : text.index("\nhydra:")].splitlines()[1:]
+    commented = [line for line in own if "#" in line]
+    assert len(commented) >= 3
+    for line in commented:
+        key, comment = line.split(":")[0], line[line.index("# ") :]
+        assert re.search(rf"^{key}:.* {re.escape(comment)}$", said, re.MULTILINE), line
+
+
+def test_help_is_about_what_was_chosen(capfd: pytest.CaptureFixture[str], command) -> None:
+    """The comments of another option, and an overridden value beside its comment."""
+    arguments = ["mode=freeze", "trainer.max_epochs=3", "name=${mode.name}-1"]
+    assert command("train.py", *arguments, "--help") == 0
+    said = capfd.readouterr().out
+    assert "\n# The backbone is a feature extractor" in said
+    assert "All parameters train" not in said
+    assert "views: 1 # kept of each training picture" in said
+    assert "max_epochs: 3\n" in said
+    assert "name: ${mode.name}-1 # of the run folder" in said
 
 
 def test_search_groups_are_open_to_experiments() -> None:

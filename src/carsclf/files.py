@@ -11,6 +11,8 @@ from typing import Self
 
 from carsclf.errors import CheckpointError
 
+AnyPath = str | os.PathLike[str]
+
 
 def cache_root() -> Path:
     """Where what can be computed again is kept: `$CARSCLF_CACHE`, else the user's cache folder."""
@@ -18,12 +20,13 @@ def cache_root() -> Path:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: AnyPath) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it only when the block ends well.
 
     Raises CheckpointError in one line where the disk is full or the folder read-only; what stood
     at `path` before is then untouched.
     """
+    path = Path(path).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -45,7 +48,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 class JsonRecord:
     """A dataclass written as JSON; unknown keys of later versions are passed over in reading."""
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         try:
             text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)  # type: ignore[call-overload]
         except ValueError as error:  # NaN is no JSON, and no result
@@ -54,12 +57,16 @@ class JsonRecord:
             temporary.write_text(text + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: AnyPath) -> Self:
+        path = Path(path).expanduser()
         try:
             values = json.loads(path.read_text())
         except FileNotFoundError:
             raise CheckpointError(f"{path} is missing: is {path.parent} a finished run?") from None
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # no JSON, or no UTF-8
             raise CheckpointError(f"{path} is not readable JSON ({error})") from None
         known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        return cls(**{k: v for k, v in values.items() if k in known})
+        try:
+            return cls(**{k: v for k, v in values.items() if k in known})
+        except (AttributeError, TypeError) as error:  # a list, or entries that are missing
+            raise CheckpointError(f"{path} lacks what a {cls.__name__} needs ({error})") from None

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from carsclf.errors import DataError
-from carsclf.files import JsonRecord, atomic_write
+from carsclf.files import AnyPath, JsonRecord, atomic_write
 
 RANDOM_WEIGHTS = "WARNING: trained from RANDOM weights, as no ImageNet weights could be had"
 
@@ -54,6 +54,7 @@ class ModelCard(JsonRecord):
     std: list[float]
     weights: str  # where the initial weights came from
     model_args: dict[str, Any] = field(default_factory=dict)
+    crop: str = "none"  # "box" where it was trained on what the annotated boxes hold
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class RunFolder:
     """Where things lie in `runs/train/<name>/`."""
 
     root: Path
+
+    def __init__(self, root: AnyPath) -> None:
+        object.__setattr__(self, "root", Path(root).expanduser())
 
     @property
     def config(self) -> Path:
@@ -125,7 +129,7 @@ class Predictions:
     def predicted(self) -> np.ndarray:
         return self.probabilities.argmax(axis=1)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """One row per image, as parquet; its metadata names the columns of `probabilities`."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -148,9 +152,10 @@ class Predictions:
             pq.write_table(table, temporary)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: AnyPath) -> Self:
         import pyarrow.parquet as pq
 
+        path = Path(path).expanduser()
         if not path.is_file():
             raise DataError(f"{path} is missing: evaluate.py run=<run folder> split=... writes it")
         table = pq.read_table(path)

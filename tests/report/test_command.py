@@ -26,8 +26,8 @@ def test_report_py(command: Command, tmp_path: Path, capfd) -> None:
     make_study(tmp_path / "runs/s", trials=9)
     done = command("report.py", "runs=[runs/a]", "studies=[runs/s]", "cost.price_per_hour=2")
     assert done == 0
-    assert "report: report/index.html" in capfd.readouterr().out
-    page = (tmp_path / "report/index.html").read_text()
+    assert "report: runs/report/index.html" in capfd.readouterr().out
+    page = (tmp_path / "runs/report/index.html").read_text()
     assert "2 USD per device hour" in page
     assert "python report.py studies=[runs/s] runs=[runs/a]" in page
 

@@ -43,7 +43,7 @@ def uploaded(command: Command, folders: list[str], tmp_path: Path) -> Path:
     pytest.importorskip("wandb_workspaces")
     assert command("report.py", *folders) == 0
     wandb.teardown()  # its service writes the last records when it ends
-    (file,) = (tmp_path / "report/wandb").glob("offline-run-*/*.wandb")
+    (file,) = (tmp_path / "runs/report/wandb").glob("offline-run-*/*.wandb")
     return file.parent
 
 
@@ -67,9 +67,9 @@ def test_the_offline_run_holds_tables_figures_and_gallery(uploaded: Path, tmp_pa
     (run,) = [r.run for r in found if r.HasField("run")]
     assert (run.project, run.entity, run.job_type) == ("carsclf", "team", "report")
     names = {key.split("/")[1] for key in logged(found) if "/" in key}
-    assert names == laid_down(tmp_path / "report")
+    assert names == laid_down(tmp_path / "runs/report")
     table = next(uploaded.rglob("media/table/models/accuracy_table*.json"))
-    kept = pd.read_csv(tmp_path / "report/tables/accuracy.csv")
+    kept = pd.read_csv(tmp_path / "runs/report/tables/accuracy.csv")
     content = json.loads(table.read_text())
     assert content["columns"] == list(kept)
     assert [row[0] for row in content["data"]] == kept.iloc[:, 0].tolist()
@@ -101,11 +101,11 @@ def test_the_report_shows_what_was_logged_in_the_order_of_the_page(
     from wandb_workspaces.reports.v2 import internal
 
     v2: Any = library  # its own types are narrower than its objects
-    spec = (tmp_path / "report/dashboard.json").read_text()
+    spec = (tmp_path / "runs/report/dashboard.json").read_text()
     model = internal.ReportViewspec.model_validate_json(spec)
     assert told(model.model_dump(mode="json", by_alias=True)) == told(json.loads(spec))
     report = v2.Report._from_model(model)
-    page = (tmp_path / "report/index.html").read_text()
+    page = (tmp_path / "runs/report/index.html").read_text()
     titles = re.findall(r"<h2><small>\d</small>(.*?)</h2>", page)
     assert [block.text for block in report.blocks if isinstance(block, v2.H1)] == titles
     (warning,) = [block.text for block in report.blocks if isinstance(block, v2.CalloutBlock)][-1:]
@@ -122,7 +122,7 @@ def test_the_report_shows_what_was_logged_in_the_order_of_the_page(
     panels = [panel for grid in grids for panel in grid.panels]
     media = [k for p in panels if isinstance(p, v2.MediaBrowser) for k in p.media_keys]
     tables = [p.table_name for p in panels if isinstance(p, v2.WeavePanelSummaryTable)]
-    assert {key.split("/")[1] for key in [*media, *tables]} == laid_down(tmp_path / "report")
+    assert {key.split("/")[1] for key in [*media, *tables]} == laid_down(tmp_path / "runs/report")
     assert any(isinstance(p, v2.ParallelCoordinatesPlot) for p in panels)
 
 
@@ -132,4 +132,4 @@ def test_a_missing_package_is_told_before_the_work(
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports", None)
     assert command("report.py", *folders) == 1
     assert "pip install 'carsclf[dashboards]'" in capfd.readouterr().err
-    assert not (tmp_path / "report").exists()
+    assert not (tmp_path / "runs/report").exists()

@@ -67,13 +67,14 @@ def test_every_command_repeats(
     assert command("train.py", "-m", *data, *fixed, "seed=5", "runs=runs/sweep") == 0
     search = ["search=random", "search.budget=2", "objective=replay", f"objective.table={table}"]
     assert command("tune.py", *data, *search, "runs=runs", "name=study") == 0
-    runs = ["runs/by hand", "runs/file", *map(str, sorted(Path("runs/sweep").iterdir()))]
+    swept = [str(folder) for folder in Path("runs/sweep").iterdir() if folder.is_dir()]
+    runs = ["runs/by hand", "runs/file", *swept]
     for run in runs:
         assert command("evaluate.py", f"run='{run}'", "split=test", "workers=0") == 0
     quoted = ",".join(f"'{run}'" for run in runs)
     assert command("report.py", f"runs=[{quoted}]", "studies=[runs/study]", "gallery=2") == 0
 
-    page = Path("report/index.html")
+    page = Path("runs/report/index.html")
     lines = lines_of(page)
     assert all(line.startswith("python ") for line in lines), lines
     assert str(tmp_path) not in page.read_text()

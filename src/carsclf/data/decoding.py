@@ -79,17 +79,32 @@ def decode(source: bytes | Path, *, at_least: int | None = None) -> Image.Image:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             if at_least:
                 image.draft("RGB", (at_least, at_least))
-            deep = ";16" in str(image.tile)
-            image.load()
-            return _upright(_rgb(image, deep), _orientation(image))
+            return to_rgb(image)
     except (DataError, MemoryError):
         raise
     except PIL.UnidentifiedImageError:
         raise DataError(foreign(source) or "of no kind that Pillow knows") from None
     except Exception as error:  # a damaged header makes Pillow raise a dozen kinds
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise DataError(" ".join(str(error).split()) or type(error).__name__) from None
+        raise _reason(error) from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of Pillow's as upright RGB, by the rules of `decode`, which it raises as."""
+    deep = ";16" in str(getattr(image, "tile", ""))
+    try:
+        image.load()
+        return _upright(_rgb(image, deep), _orientation(image))
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        raise _reason(error) from None
+
+
+def _reason(error: Exception) -> Exception:
+    """What a damaged picture made Pillow say; an error of the file system stays what it is."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    return DataError(" ".join(str(error).split()) or type(error).__name__)
 
 
 def is_picture(path: Path) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
-from carsclf.data.decoding import A_RAW, RAW, decode
+from carsclf.data.decoding import A_RAW, RAW, decode, to_rgb
 from carsclf.data.samples import Sample
 from carsclf.errors import ConfigError, DataError
 
@@ -35,13 +36,18 @@ def read_picture(
         picture = decode(read_file(sample) if content is None else content)
         if crop == "box":
             picture = picture.crop(_widened(sample, margin, picture.size))
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+        return _tensor(picture)
     except Unreadable:
         raise
     except DataError as error:
         raise _unreadable(sample, str(error)) from None
     except MemoryError:
         raise _unreadable(sample, "no memory is left for it", lasting=False) from None
+
+
+def pixels(image: Image.Image) -> torch.Tensor:
+    """What `read_picture` gives for a file, of an image in memory. Raises DataError."""
+    return _tensor(to_rgb(image))
 
 
 def read_file(sample: Sample) -> bytes:
@@ -99,6 +105,10 @@ def _error(sample: Sample) -> Unreadable | None:
     except Unreadable as error:
         return error
     return None
+
+
+def _tensor(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 def _unreadable(sample: Sample, reason: str, *, lasting: bool = True) -> Unreadable:

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from carsclf.files import AnyPath
+
 
 def contact_sheet(
-    pictures: Sequence[np.ndarray], labels: Sequence[str], path: Path, *, columns: int = 6
+    pictures: Sequence[np.ndarray], labels: Sequence[str], path: AnyPath, *, columns: int = 6
 ) -> None:
     """Writes a PNG of (height, width, 3) uint8 pictures of one size, labelled, row by row."""
     height, width = pictures[0].shape[:2]
@@ -26,6 +28,7 @@ def contact_sheet(
         sheet.paste(Image.fromarray(picture), (x, y))
         for n, words in enumerate(_wrap(label, width, font)):
             draw.text((x, y + height + 2 + n * line), words, fill="#333333", font=font)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
 

@@ -12,6 +12,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from carsclf.files import AnyPath
+
 MODE_COLOURS = {"finetune": "#c8553d", "freeze": "#2f6690", "partial": "#6a994e"}
 INK, PALE, GRID = "#333333", "#8a8f98", "#e5e5e5"
 GOOD, BAD = "#6a994e", "#b23a48"
@@ -86,8 +88,9 @@ def label_ends(axis: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
         )
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: AnyPath) -> None:
     """Writes the figure; SVG without a date, so that equal figures are equal files."""
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Date": None} if path.suffix == ".svg" else None
     with rc_context(SAME):  # names inside the file hang on this, not on chance

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from carsclf.analysis.metrics import metrics, per_class, worst
+from carsclf.commandline import argument, check_given, say_next
 from carsclf.data.build import make_data
 from carsclf.data.images import read_picture
 from carsclf.data.samples import Sample
@@ -20,7 +21,8 @@ from carsclf.records import RANDOM_WEIGHTS, Predictions, Run, RunFolder
 
 def evaluate(config: DictConfig) -> dict[str, float]:
     """Writes predictions and per-class accuracy of `split` into the run folder; prints metrics."""
-    folder = Path(config.run)
+    check_given(config)
+    folder = Path(str(config.run)).expanduser()
     files = RunFolder(folder)
     if not files.config.is_file():
         raise CheckpointError(f"run={folder}: no config.yaml there; is it a run folder?")
@@ -48,6 +50,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     print_metrics(
         run, values, config.split, images, f"predictions: {files.predictions(config.split)}"
     )
+    say_next(f"python report.py {argument('runs', [str(folder)])}")
     return values
 
 

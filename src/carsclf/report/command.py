@@ -7,8 +7,10 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from carsclf.commandline import say_next
 from carsclf.errors import ConfigError
 from carsclf.figures.style import look
+from carsclf.files import AnyPath
 from carsclf.records import RANDOM_WEIGHTS
 from carsclf.report.context import Context, Price
 from carsclf.report.dashboards import Destination, upload, workspaces
@@ -41,14 +43,15 @@ def report(config: DictConfig) -> Path:
         options=list(HydraConfig.get().overrides.task),
     )
     print(f"report: {page}")
+    say_next(f"open {page} in a browser")
     return page
 
 
 def write_report(
     *,
-    runs: Sequence[Path],
-    studies: Sequence[Path],
-    folder: Path,
+    runs: Sequence[AnyPath],
+    studies: Sequence[AnyPath],
+    folder: AnyPath,
     price: Price | None = None,
     gallery: int = 24,
     attention: bool = False,
@@ -62,6 +65,7 @@ def write_report(
     """
     if wandb is not None:
         workspaces()  # a missing package is told before the work
+    folder = Path(folder).expanduser()
     material = read_material(runs, studies)
     groups = told_apart(make_groups(material))
     pairs = make_pairs(groups)

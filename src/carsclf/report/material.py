@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from carsclf.analysis.parallel import scaling, segments
 from carsclf.errors import CheckpointError, DataError
+from carsclf.files import AnyPath
 from carsclf.records import ModelCard, Predictions, Run, RunFolder
 from carsclf.tuning.records import StudyFolder, StudySummary
 
@@ -39,7 +40,7 @@ class TrainedRun:
         return self.folder.name
 
     @classmethod
-    def read(cls, folder: Path) -> "TrainedRun":
+    def read(cls, folder: AnyPath) -> "TrainedRun":
         """Raises CheckpointError for what is no run, DataError for predictions without shares."""
         files = RunFolder(folder)
         run = Run.read(files.run)
@@ -51,7 +52,7 @@ class TrainedRun:
         if not names and files.card.is_file():
             names = [ModelCard.read(files.card).class_names]
         return cls(
-            folder,
+            files.root,
             run,
             read_config(files.config),
             pd.read_csv(files.metrics) if files.metrics.is_file() else None,
@@ -122,7 +123,7 @@ class StudyMaterial:
         return METRIC if METRIC in self.curves else self.summary.metric
 
     @classmethod
-    def read(cls, root: Path) -> "StudyMaterial":
+    def read(cls, root: AnyPath) -> "StudyMaterial":
         """Raises CheckpointError for what is no study, DataError where no trial has finished."""
         files = StudyFolder(root)
         summary = StudySummary.read(files.summary)
@@ -144,7 +145,7 @@ class StudyMaterial:
         best = Run.read(trial.run) if trial.run.is_file() else None
         events = _events(files.events)
         curves = pd.read_parquet(files.curves)
-        return cls(root, summary, config, trials, curves, events, winner, best)
+        return cls(files.root, summary, config, trials, curves, events, winner, best)
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,10 @@ class Material:
         return next((r.class_names for r in self.runs if r.class_names), None)
 
 
-def read_material(runs: Sequence[Path], studies: Sequence[Path]) -> Material:
+def read_material(runs: Sequence[AnyPath], studies: Sequence[AnyPath]) -> Material:
     """Reads all folders; raises DataError where what they hold is not comparable."""
-    read = [TrainedRun.read(Path(folder)) for folder in runs]
-    searched = [StudyMaterial.read(Path(folder)) for folder in studies]
+    read = [TrainedRun.read(folder) for folder in runs]
+    searched = [StudyMaterial.read(folder) for folder in studies]
     if not read and not searched:
         raise DataError("nothing to report on: name runs=[<run folder>,...] or studies=[...]")
     split = "test" if read and all("test" in r.predictions for r in read) else "val"

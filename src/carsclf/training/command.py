@@ -5,12 +5,13 @@ import secrets
 import time
 from pathlib import Path
 
-import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from carsclf.commandline import argument, read_overrides, say_next
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.inference.evaluate import print_metrics
 from carsclf.records import Run, RunFolder
@@ -20,8 +21,8 @@ from carsclf.training.run import fit
 LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL")  # NCCL: never run on a GPU
 
 
-def train(config: DictConfig) -> Run:
-    """One training from the command line: a new run folder, or `resume=<run folder>`."""
+def train(config: DictConfig) -> str:
+    """One training from the command line, new or `resume=<run folder>`; returns its folder."""
     told = told_overrides(config)
     if config.overrides and told:
         config = compose("train", told)
@@ -36,17 +37,24 @@ def train(config: DictConfig) -> Run:
         else:
             run = fit(config, folder, resume=True, overrides=repeatable(told))
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
-        raise CarsclfError(f"interrupted; go on with: python train.py resume={folder}") from None
+        said = f"interrupted; go on with: python train.py {argument('resume', folder)}"
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # end the other jobs too
+            raise SystemExit(said) from None
+        raise CarsclfError(said) from None
     except RuntimeError as error:
         if not any(sign in str(error) for sign in LOST):
             raise
         raise CarsclfError(
             f"another process of this run ended: {str(error).splitlines()[0]}; finished epochs are "
-            f"kept, go on with: python train.py resume={folder}"
+            f"kept, go on with: python train.py {argument('resume', folder)}"
         ) from None
-    if not _rank():
-        summary(run, folder)
-    return run
+    if _rank():
+        return str(folder)
+    summary(run, folder)
+    if HydraConfig.get().mode != RunMode.MULTIRUN:  # a sweep ends with its own
+        split = " split=test" if "test" in run.split_sizes else ""
+        say_next(f"python evaluate.py {argument('run', folder)}{split}")
+    return str(folder)
 
 
 def new_folder(config: DictConfig) -> Path:
@@ -70,30 +78,20 @@ def new_folder(config: DictConfig) -> Path:
 
 
 def told_overrides(config: DictConfig) -> list[str] | None:
-    """Those of the file `overrides=`, followed by those of the command line; None for `resume=`."""
+    """Those of the file `overrides=`, followed by those of the command line; None for `resume=`.
+
+    A single file stands in the command line already; of a sweep over files each job has its own.
+    """
     if config.resume or not HydraConfig.initialized():
         return None
     own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
-    return [*(listed(Path(config.overrides)) if config.overrides else []), *own]
+    return [*(read_overrides(config.overrides) if config.overrides else []), *own]
 
 
 def repeatable(overrides: list[str] | None) -> list[str] | None:
     """Without what names this one run."""
     named = ("name=", "runs=")
     return None if overrides is None else [o for o in overrides if not o.startswith(named)]
-
-
-def listed(path: Path) -> list[str]:
-    """The overrides in a file such as a study's best.yaml."""
-    try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"overrides={path} cannot be read: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(found, list) or not all(map(_is_override, found)):
-        raise ConfigError(f"overrides={path}: expected a list of key=value lines")
-    return found
 
 
 def resumed(folder: Path) -> tuple[Path, DictConfig]:
@@ -132,10 +130,6 @@ def summary(run: Run, folder: Path) -> None:
         f"weights: {run.weights}; seed {run.seed}",
         f"run folder: {folder}",
     )
-
-
-def _is_override(line: object) -> bool:
-    return isinstance(line, str) and ("=" in line or line.startswith("~"))
 
 
 def _finished(files: RunFolder) -> bool:

@@ -58,6 +58,7 @@ def export(
         std,
         weights.origin,
         args,
+        crop=config.data.crop,
     )
     device = device_of(config)
     module = module.eval().to(device)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from carsclf.data.build import make_data
 from carsclf.errors import CheckpointError, ConfigError
-from carsclf.files import atomic_write
+from carsclf.files import AnyPath, atomic_write
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.machine.precision import adopt
 from carsclf.models.networks import Weights
@@ -37,7 +37,7 @@ from carsclf.training.wandb_log import close_wandb
 
 def fit(
     config: DictConfig,
-    folder: Path,
+    folder: AnyPath,
     *,
     resume: bool = False,
     on_epoch: OnEpoch | None = None,
@@ -50,6 +50,7 @@ def fit(
     overrides: of the command line that made `config`, kept beside it so that it can be repeated.
     A run stopped before its horizon is resumable, and has no model.safetensors yet.
     """
+    folder = Path(folder).expanduser()
     files, began, commit = RunFolder(folder), time.perf_counter(), git_commit()
     if config.reported not in ("best", "last"):
         raise ConfigError(f"reported={config.reported}: expected best or last")

@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from carsclf.commandline import argument, say_next
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.files import atomic_write
 from carsclf.tuning.composition import Composition, changed
@@ -197,6 +198,14 @@ class Plan:
         summarise(study, summary(study, self.folder.root.name, self._search_name, True))
         if study.loop.best is None:
             raise CarsclfError(f"no trial of {self.folder.root} succeeded")
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return  # the comparison of the studies says what comes next
+        if self.table is None:
+            say_next(f"python train.py {argument('overrides', self.folder.best)}")
+        else:
+            table = argument("objective.table", self.composition.config.objective.table)
+            other = "asha" if self._search_name == "random" else "random"  # the yardstick
+            say_next(f"python tune.py objective=replay {table} search={other}")
 
 
 def _alone(folder: StudyFolder) -> FileLock:

@@ -10,10 +10,11 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.console import Console
 from rich.table import Table
 
+from carsclf.commandline import argument, say_next
 from carsclf.errors import CarsclfError
 from carsclf.tuning.display import random_weights
 from carsclf.tuning.records import StudyFolder, StudySummary
@@ -29,7 +30,9 @@ class Comparison(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """`experiment` is swept by default; beside another sweep that would multiply studies."""
-        given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        # as typed: an override such as name=${hydra:...} means nothing before there is a job
+        typed = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        given = OverridesParser.create().parse_overrides(typed)  # type: ignore[arg-type]
         if any(o.is_sweep_override() or o.key_or_group == "experiment" for o in given):
             with read_write(config), open_dict(config):
                 config.hydra.sweeper.params = {}
@@ -60,6 +63,8 @@ class Comparison(Callback):
         console = Console(width=None if sys.stdout.isatty() else 160)
         console.print(table)
         print(f"comparison: {path}")
+        if folders := [row["folder"] for row in rows if row["folder"]]:
+            say_next(f"python report.py {argument('studies', folders)}")
 
 
 def _row(label: str, folder: Path | None) -> dict[str, Any]:

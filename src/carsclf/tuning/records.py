@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from carsclf.files import JsonRecord
+from carsclf.files import AnyPath, JsonRecord
 
 
 @dataclass(frozen=True)
@@ -11,6 +11,9 @@ class StudyFolder:
     """Where things lie in `runs/tune/<name>/`."""
 
     root: Path
+
+    def __init__(self, root: AnyPath) -> None:
+        object.__setattr__(self, "root", Path(root).expanduser())
 
     @property
     def config(self) -> Path:
