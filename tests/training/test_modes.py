@@ -86,9 +86,8 @@ def test_the_run_folder_holds_a_model_that_says_the_same(
     again = predict(load_model(files.root), data.loader_of(samples), samples, data.class_names)
     kept = Predictions.read(files.predictions("val"))
     assert kept.ids == again.ids
-    assert torch.allclose(
-        torch.tensor(kept.probabilities), torch.tensor(again.probabilities), atol=1e-5
-    )
+    apart = torch.tensor(kept.probabilities) - torch.tensor(again.probabilities)
+    assert apart.abs().max() < 2e-3  # cached features are half
 
 
 def test_same_command_same_numbers_whatever_the_workers(
