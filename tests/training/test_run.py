@@ -215,12 +215,12 @@ def test_dropout_differs_from_epoch_to_epoch(
     still = [
         *kept, f"data.root={tmp_path / 'alike'}", "data.batch_size=16", "model.name=test_convnext",
         "augmentation=none", "mode=finetune", "mode.label_smoothing=1", "optimizer=sgd",
-        "optimizer.lr=1e-20",
+        "optimizer.lr=1e-20", "trainer.max_epochs=4",
     ]  # fmt: skip
     losses = {}
     for rate in (0, 0.5):
         fit(config_of(*still, f"+model.args.drop_rate={rate}"), tmp_path / str(rate))
         rows = pd.read_csv(RunFolder(tmp_path / str(rate)).metrics)
         losses[rate] = rows["train/loss"].tolist()
-    assert losses[0][0] == pytest.approx(losses[0][1], abs=1e-6)  # nothing moves
-    assert abs(losses[0.5][0] - losses[0.5][1]) > 1e-4
+    assert np.ptp(losses[0]) < 1e-6  # nothing moves
+    assert np.diff(sorted(losses[0.5])).min() > 1e-5
