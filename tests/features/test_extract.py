@@ -35,6 +35,7 @@ OTHER = {
     "interpolation": ["data.interpolation=bilinear"],
     "transform": ["data.transform=published", "augmentation.flip=1", "mode.views=2"],
     "size": ["data.image_size=40"],
+    "augmentation": ["augmentation.flip=0.5", "mode.views=2"],
     "normalisation": ["+model.args.pretrained_cfg_overlay={mean: [0.1, 0.2, 0.3]}"],
     "weights": ["seed=1", "data.split_seed=0"],
     "precision": ["trainer.precision=bf16-mixed"],
@@ -53,7 +54,8 @@ def test_rows_of_another_training_are_not_taken(
         state = load_file(RunFolder(tmp_path / name).weights)
         return {k: v for k, v in state.items() if k.startswith(("layer4", "fc"))}
 
-    before = heads("shared", [], "before")
+    first = ["augmentation.flip=1", "mode.views=2"] if what == "augmentation" else []
+    before = heads("shared", first, "before")
     after, alone = heads("shared", OTHER[what], "after"), heads("alone", OTHER[what], "alone")
     assert all(torch.equal(after[k], alone[k]) for k in alone)
     assert not torch.equal(before["fc.weight"], after["fc.weight"])

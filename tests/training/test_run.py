@@ -95,12 +95,13 @@ def plainly_trained(
         if clip := config.trainer.gradient_clip_val:
             torch.nn.utils.clip_grad_norm_(list(parameters.values()), clip)
         optimizer.step()
+        rates = {"lr/head": optimizer.param_groups[-1]["lr"]}
         for group in optimizer.param_groups:  # schedule.factor=0.5 schedule.every=1
             group["lr"] *= 0.5
         with torch.no_grad():
             row = judged(network.eval()(val_x), val_y)
         right = (logits.argmax(1) == y).float().mean()
-        rows.append({"train/loss": float(loss), "train/top1": float(right), **row})
+        rows.append({"train/loss": float(loss), "train/top1": float(right), **row, **rates})
     return network.state_dict(), rows
 
 
@@ -144,10 +145,10 @@ def test_a_plain_loop_trains_the_same(
     cached = "cached" in training  # features are kept in half precision
     assert 0 <= apart < (2e-3 if cached else 1e-4) * moved
     rows = pd.read_csv(files.metrics)
-    exact = [name for name in told[0] if name.endswith("loss")]
-    assert rows[exact].to_numpy() == pytest.approx(pd.DataFrame(told)[exact].to_numpy(), rel=2e-3)
-    shares = [name for name in told[0] if name not in exact]
-    assert rows[shares].to_numpy() == pytest.approx(pd.DataFrame(told)[shares].to_numpy())
+    losses = [name for name in told[0] if name.endswith("loss")]
+    assert rows[losses].to_numpy() == pytest.approx(pd.DataFrame(told)[losses].to_numpy(), rel=2e-3)
+    others = [name for name in told[0] if name not in losses]
+    assert rows[others].to_numpy() == pytest.approx(pd.DataFrame(told)[others].to_numpy())
 
 
 @pytest.mark.parametrize("reported", ["last", "best"])
