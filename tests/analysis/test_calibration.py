@@ -20,6 +20,14 @@ def test_two_bins_by_hand() -> None:
     assert expected_calibration_error(HITS, CONFIDENCE, bins=2) == pytest.approx(expected)
 
 
+def test_bins_weigh_by_their_pictures_and_hold_their_upper_edge() -> None:
+    hits, sure = np.array([1, 1, 0, 1], bool), np.array([0.5, 0.4, 0.45, 0.9])
+    table = reliability(hits, sure, bins=2)
+    assert table["images"].tolist() == [3, 1]  # (0, 0.5] and (0.5, 1]
+    expected = 3 / 4 * (2 / 3 - 0.45) + 1 / 4 * (1 - 0.9)
+    assert expected_calibration_error(hits, sure, bins=2) == pytest.approx(expected)
+
+
 def test_refusal_by_hand() -> None:
     table = refusal(HITS, CONFIDENCE)
     assert table["refused"].tolist() == [0, 0.25, 0.5, 0.75]

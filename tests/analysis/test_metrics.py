@@ -26,7 +26,10 @@ def test_by_hand() -> None:
     assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     assert worst(TARGETS, PROBABILITIES, 5).tolist() == [1, 3]
     table = per_class(TARGETS, PROBABILITIES.argmax(1), ["a", "b", "c"])
+    assert table["images"].tolist() == [2, 1, 1]
     assert table["accuracy"].tolist() == [0.5, 1.0, 0.0]
+    assert table["precision"].tolist()[:2] == [0.5, 0.5]  # each said twice, once rightly
+    assert np.isnan(table["precision"].tolist()[2])  # never said
 
 
 @given(st.integers(0, 1000), st.integers(2, 9), st.integers(1, 40))

@@ -1,16 +1,20 @@
 """Random changes follow the photo's draws, and agree with torchvision's where it has them."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms.v2 import InterpolationMode, functional
+from scipy.stats import ks_2samp
+from torchvision.transforms.v2 import InterpolationMode, RandomResizedCrop, functional
 
 from carsclf.data.augment import (
     CROP,
     DRAWS,
     GREY,
+    ROTATION,
+    ZOOM,
     Augmentation,
     area_crop,
     draws,
@@ -79,3 +83,48 @@ def test_flips_come_as_often_as_asked_for() -> None:
     count = sum(np.array_equal(flip(picture, own), picture[:, ::-1]) for own in draws(range(2000)))
     assert 0.25 < count / 2000 < 0.35
     assert CROP == 3  # the first three draws are the augmentation's
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_rotation_and_zoom_go_both_ways_as_far_as_asked_for(share: float) -> None:
+    picture = smooth(40, 56)
+    for augmentation, place in (
+        (Augmentation(rotation=12), ROTATION),
+        (Augmentation(zoom=0.2), ZOOM),
+    ):
+        own = [0.5] * DRAWS
+        own[place] = share
+        turned = augmentation.rotation * (2 * share - 1)
+        theirs = functional.affine(
+            torch.from_numpy(picture).permute(2, 0, 1),
+            angle=turned,
+            translate=[0, 0],
+            scale=1 + augmentation.zoom * (2 * share - 1),
+            shear=[0, 0],
+            interpolation=InterpolationMode.BILINEAR,
+            fill=list(GREY),
+        ).float()
+        ours = torch.from_numpy(augmentation(picture, own)).permute(2, 0, 1).float()
+        assert (ours - theirs)[:, 8:-8, 8:-8].abs().max() <= 1  # grey corners are blended
+
+
+def test_area_crops_are_spread_as_torchvisions() -> None:
+    """Sides read off a picture whose pixels tell their place, to about a pixel."""
+    height, width, size = 200, 240, 40
+    rows, columns = np.indices((height, width), dtype=np.uint8)
+    picture = np.stack([rows, columns, rows], 2)
+    sides = []
+    for own in draws(range(1500)):
+        crop = area_crop(picture, own, size=size, mode="bilinear").astype(float)
+        tall, wide = (
+            (line[-3] - line[2]) * size / (size - 5) for line in (crop[:, 0, 0], crop[0, :, 1])
+        )
+        sides.append((tall, wide))
+    torch.manual_seed(0)
+    theirs = [
+        RandomResizedCrop(size).make_params([torch.zeros(3, height, width)]) for _ in range(1500)
+    ]
+    ours, other = np.array(sides), np.array([(p["height"], p["width"]) for p in theirs], float)
+    for measure in (lambda s: s[:, 0] * s[:, 1], lambda s: s[:, 1] / s[:, 0]):
+        result: Any = ks_2samp(measure(ours), measure(other))
+        assert result.pvalue > 1e-3

@@ -1,18 +1,25 @@
 """Order and augmentation depend on (seed, epoch, photo) alone; evaluation is deterministic."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
+from PIL import Image
+from torchvision.transforms import v2
 
 from carsclf.data.augment import Augmentation
+from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule, EpochSampler
 from carsclf.data.folder import folder
 from carsclf.data.splits import split
 from carsclf.data.transforms import EvalTransform, build_transforms
 from carsclf.errors import ConfigError
+from tests.conftest import draw
 
 LIGHT = Augmentation(flip=0.5, rotation=5, zoom=0.1)
 
@@ -62,6 +69,64 @@ def test_ranks_share_out_every_picture_once() -> None:
     assert [s.batches(3) for s in samplers] == [[3, 1], [3, 1], [2, 1]]  # as many in every rank
 
 
+def test_a_photo_changes_alike_on_every_rank() -> None:
+    whole = dict(EpochSampler(11, seed=0, shuffle=True))
+    shared = [EpochSampler(11, seed=0, shuffle=True, rank=r, world=3) for r in range(3)]
+    assert all(whole[photo] == seed for sampler in shared for photo, seed in sampler)
+    assert len(set(whole.values())) == 11
+
+
+def test_training_order_changes_with_the_epoch_and_validation_never_does(pictures: Path) -> None:
+    module = module_of(pictures)
+
+    def targets(loader: Any, number: int) -> list[int]:
+        loader.batch_sampler.set_epoch(number)
+        return [int(t) for batch in loader for t in batch["targets"]]
+
+    listed = {part: [s.target for s in module.splits[part]] for part in ("train", "val")}
+    one, two = (targets(module.train_dataloader(), number) for number in (1, 2))
+    assert one != two
+    assert sorted(one) == sorted(two) == sorted(listed["train"])
+    for number in (1, 2):
+        assert targets(module.val_dataloader(), number) == listed["val"]
+
+
+def files(module: CarsDataModule, part: str) -> np.ndarray:
+    """The pixels of a split's files, as Pillow reads them."""
+    return np.stack([np.asarray(Image.open(s.path)) for s in module.splits[part]])
+
+
+def seen(loader: Any, number: int) -> np.ndarray:
+    """(n, height, width, 3) of one epoch."""
+    loader.batch_sampler.set_epoch(number)
+    return torch.cat([b["pictures"] for b in loader]).permute(0, 2, 3, 1).numpy()
+
+
+def as_set(pixels: np.ndarray) -> set[bytes]:
+    return {picture.tobytes() for picture in np.ascontiguousarray(pixels)}
+
+
+@pytest.mark.parametrize("packed", ["true", "false"])
+def test_only_training_pictures_are_augmented(
+    packed: str, tmp_path: Path, tiny: list[str], config_of: Callable[..., DictConfig]
+) -> None:
+    for target in range(2):
+        for seed in range(10):
+            draw(tmp_path / "own" / str(target) / f"{seed}.png", target, seed, (32, 32))
+    options = [*tiny, f"data.root={tmp_path / 'own'}", f"data.packed={packed}"]
+    flipped, _ = make_data(config_of(*options, "augmentation=none", "augmentation.flip=1"))
+    light, _ = make_data(config_of(*options, "augmentation=light"))
+    train, val = (files(flipped, part) for part in ("train", "val"))
+    assert as_set(seen(flipped.train_dataloader(), 1)) == as_set(train[:, :, ::-1])
+    one, two = (as_set(seen(light.train_dataloader(), number)) for number in (1, 2))
+    assert not one & (as_set(train) | as_set(train[:, :, ::-1]))
+    assert not one & two
+    for module in (flipped, light):
+        for number in (1, 2):
+            assert np.array_equal(seen(module.val_dataloader(), number), val)
+            assert np.array_equal(seen(module.eval_loader("val"), number), val)
+
+
 def test_a_last_batch_of_one_is_dropped_in_training_only(pictures: Path) -> None:
     module = module_of(pictures, batch_size=47)  # 48 training pictures
     assert module.batches_per_epoch() == len(epoch(module, 0)) == 1
@@ -83,6 +148,31 @@ def test_evaluation_transform_is_deterministic_and_travels(name: str) -> None:
     assert train(picture).shape == evaluation(picture).shape == (3, 32, 32)
     assert train.random is (name != "squash")
     assert evaluation(picture).dtype == torch.uint8
+
+
+RESIZED = {"squash": (32, 32), "published": 32, "random_resized_crop": 37}  # 32 / 0.875 = 36.6
+
+
+@pytest.mark.parametrize("shape", [(50, 83), (71, 40), (32, 32)])
+@pytest.mark.parametrize("name", RESIZED)
+def test_evaluation_is_torchvisions_resize_and_centre(name: str, shape: tuple[int, int]) -> None:
+    noise = torch.Generator().manual_seed(0)
+    picture = torch.randint(0, 255, (3, *shape), dtype=torch.uint8, generator=noise)
+    for interpolation in ("bilinear", "bicubic"):
+        mode = v2.InterpolationMode(interpolation)
+        theirs = v2.Compose([v2.Resize(RESIZED[name], mode), v2.CenterCrop(32)])(picture)
+        _, ours = build_transforms(name, 32, interpolation, LIGHT)
+        assert torch.equal(ours(picture), theirs)
+
+
+def test_the_interpolation_asked_for_is_used(
+    tiny: list[str], config_of: Callable[..., DictConfig]
+) -> None:
+    for name in ("bilinear", "bicubic"):
+        module, _ = make_data(config_of(*tiny, f"data.interpolation={name}"))
+        picture = torch.from_numpy(files(module, "val")).permute(0, 3, 1, 2)
+        expected = v2.Resize((32, 32), v2.InterpolationMode(name))(picture)
+        assert np.array_equal(seen(module.val_dataloader(), 0), expected.permute(0, 2, 3, 1))
 
 
 def test_transform_mistakes() -> None:

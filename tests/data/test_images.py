@@ -59,6 +59,28 @@ def test_crop_with_margin_stays_inside(tmp_path: Path) -> None:
         read_picture(sample(path, (40, 5, 50, 15)), crop="box")
 
 
+# columns and rows that are left of 60 x 40, box (20, 10, 40, 18): a fifth of 20 and of 8 pixels
+WIDENED = {
+    (20, 10, 40, 18): (16, 44, 8, 20),
+    (2, 10, 22, 18): (0, 26, 8, 20),
+    (38, 10, 58, 18): (34, 60, 8, 20),
+    (20, 1, 40, 9): (16, 44, 0, 11),
+    (20, 31, 40, 39): (16, 44, 29, 40),
+}
+
+
+@pytest.mark.parametrize("box", WIDENED)
+def test_the_margin_is_a_share_of_each_side_and_ends_at_the_picture(
+    box: tuple[int, int, int, int], tmp_path: Path
+) -> None:
+    rows, columns = np.indices((40, 60), dtype=np.uint8)
+    Image.fromarray(np.stack([columns, rows, rows], 2)).save(tmp_path / "a.png")
+    cut = read_picture(sample(tmp_path / "a.png", box), crop="box", margin=0.2)
+    left, right, top, bottom = WIDENED[box]
+    assert cut[0, 0].tolist() == list(range(left, right))
+    assert cut[1, :, 0].tolist() == list(range(top, bottom))
+
+
 def test_broken_pictures_are_found(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     for name in ("good.jpg", "cut.jpg"):

@@ -16,8 +16,17 @@ from tests.conftest import REAL, draw
 NAMES = ["Aldora Flux Sedan 2008", "Aldora Flux Sedan 2012"]
 
 
-def write_annotations(path: Path, files: list[str], labels: list[int], **more: list[int]) -> None:
-    columns = {"bbox_x1": 1, "bbox_y1": 1, "bbox_x2": 40, "bbox_y2": 30}
+BOX = {"bbox_x1": 1, "bbox_y1": 1, "bbox_x2": 40, "bbox_y2": 30}
+
+
+def write_annotations(
+    path: Path,
+    files: list[str],
+    labels: list[int],
+    box: dict[str, int] = BOX,
+    **more: list[int],
+) -> None:
+    columns = box
     key = "relative_im_path" if more else "fname"
     kinds = [(name, "O") for name in (*columns, "class", key, *more)]
     rows = np.zeros(len(files), dtype=kinds)
@@ -122,6 +131,9 @@ def test_folder_mistakes(pictures: Path, tmp_path: Path) -> None:
 def test_select_classes_and_minimum(pictures: Path) -> None:
     source = folder(pictures)
     assert source.select(["class 2"]).samples[0].target == 0
+    turned = source.select(["class 2", "class 0"])  # in the order asked for
+    assert turned.class_names == ["class 2", "class 0"]
+    assert all(turned.class_names[s.target] == s.path.parent.name for s in turned.samples)
     with pytest.raises(ConfigError, match="did you mean 'class 2'"):
         source.select(["klass 2"])
     with pytest.raises(ConfigError, match="leaves no class: the largest has 20"):

@@ -48,10 +48,8 @@ def test_loss_falls_and_only_the_rest_moves(
         "freeze": ("conv1", "bn1", "layer"),
         "partial": ("conv1", "bn1", "layer1"),
     }[mode]
-    assert not {name for name in moved if name.startswith(frozen)} if frozen else True
-    assert {"fc.weight", "fc.bias"} <= moved
-    if mode != "freeze":
-        assert any(name.startswith("layer4") and "running_mean" in name for name in moved)
+    # BatchNorm's statistics and counts included
+    assert moved == {name for name in before if not (frozen and name.startswith(frozen))}
     assert run.finished
     assert run.metrics["val/top1"] == pytest.approx(rows["val/top1"].max())
     assert (files.root / "look" / "training_pictures.png").is_file()
@@ -88,9 +86,8 @@ def test_the_run_folder_holds_a_model_that_says_the_same(
     again = predict(load_model(files.root), data.loader_of(samples), samples, data.class_names)
     kept = Predictions.read(files.predictions("val"))
     assert kept.ids == again.ids
-    assert torch.allclose(
-        torch.tensor(kept.probabilities), torch.tensor(again.probabilities), atol=1e-5
-    )
+    apart = torch.tensor(kept.probabilities) - torch.tensor(again.probabilities)
+    assert apart.abs().max() < 2e-3  # cached features are half
 
 
 def test_same_command_same_numbers_whatever_the_workers(

@@ -53,6 +53,17 @@ def test_stopping_and_going_on_is_exact(
     same(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_dropout_goes_on_as_it_would_have(
+    workers: int, tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    config = config_of(*tiny, "+model.args.drop_rate=0.5", f"data.workers={workers}")
+    fit(config, tmp_path / "whole")
+    fit(config, tmp_path / "parts", on_epoch=until(1))
+    fit(config, tmp_path / "parts", resume=True)
+    same(tmp_path / "whole", tmp_path / "parts")
+
+
 def in_a_child(work: Callable[[], object]) -> int:
     """Runs `work` in a forked child; returns the signal that ended it (0: none)."""
     child = os.fork()

@@ -38,6 +38,20 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(kind, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_trial_is_told_the_recorded_curve_from_its_first_epoch(table):
+    events = []
+    replay(
+        make_searches(budget=2)["random"], table, record=lambda kind, **e: events.append((kind, e))
+    )
+    raws = [e["raw"] for kind, e in events if kind == "suggest"]
+    told = [[], []]
+    for kind, event in events:
+        if kind == "result":
+            told[event["trial"]].append(event["metrics"]["score"])
+    expected = [table.accuracy[table.row(raw)].tolist() for raw in raws]
+    assert told == expected
+
+
 def test_the_clock_runs_on_the_recorded_cost():
     table = make_table()
     table.cost = np.full(len(table.cost), 2.0)

@@ -4,12 +4,14 @@ import functools
 
 import numpy as np
 import pytest
+from scripted import epochs, run_study
 from tables import HORIZON, SEARCHES, make_searches, make_table
 
 from carsclf.errors import ConfigError
 from carsclf.tuning.loop import CONTINUE, Loop
 from carsclf.tuning.replay import replay
 from carsclf.tuning.search import Asha, Bohb, Multitask, Random
+from carsclf.tuning.space import Parameter, Space
 from carsclf.tuning.trial import FIDELITY, SCORE
 
 SPACE = make_table(rows=10).space
@@ -148,6 +150,56 @@ def test_bohb_rungs_are_shared_by_all_brackets(table):
                 break
     assert set(loop.searcher.bohber.configs) == {1, 3, 9, 27}
     assert loop.searcher.bohber.kde_models
+
+
+# Trials come one after the other with these scores at all epochs. At a rung a trial is stopped that
+# is below the (1 - 1 / reduction) quantile of those that came there before; the first is not.
+SCORES = [0.5, 0.4, 0.6, 0.45, 0.52]
+RUNGS = {
+    # rungs at 3 and 6 of 12 epochs: at 3 medians of .5 | .5 .4 | .5 .4 .6 | .5 .4 .6 .45, that is
+    # .5, .45, .5 and .475; at 6 of .5 | .5 .6
+    (0.25, 2): [12, 3, 12, 3, 6],
+    # at 6 only: the same four medians
+    (0.5, 2): [12, 6, 12, 6, 12],
+    # at 3 only, the best quarter: .5, .475, .55 and .525
+    (0.25, 4): [12, 3, 12, 3, 3],
+}
+
+
+@pytest.mark.parametrize("settings", RUNGS)
+def test_asha_stops_where_it_does_by_hand(settings, tmp_path):
+    grace, reduction = settings
+    search = Asha(budget=10, trials=5, grace=grace, reduction=reduction)
+    study = run_study(tmp_path, search, 12, SCORES)
+    assert epochs(study) == RUNGS[settings]
+    assert study.loop.spent == sum(RUNGS[settings]) / 12
+
+
+def test_bohb_promotes_whom_it_does_by_hand(tmp_path):
+    # three at a third of 9 epochs, the best of them goes on; then two at full length
+    search = Bohb(budget=10, trials=5, rungs=2, reduction=3)
+    study = run_study(tmp_path / "third", search, 9, [0.1, 0.3, 0.2, 0.15, 0.25])
+    assert epochs(study) == [3, 9, 3, 9, 9]
+    assert study.loop.spent == 33 / 9
+    # four at a quarter of 8 epochs, two of them at a half, one to the end
+    search = Bohb(budget=10, trials=4, rungs=3, reduction=2)
+    study = run_study(tmp_path / "half", search, 8, [0.1, 0.4, 0.3, 0.2])
+    assert epochs(study) == [2, 8, 4, 2]
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_proposals_are_spread_over_the_scale_asked_for(name):
+    """The first twenty, before anything is known: exponents from -4 to 0, and whole numbers."""
+    space = Space(
+        [Parameter("lr", 1e-4, 1.0, log=True), Parameter("layers", 1, 3, integer=True)],
+    )
+    searcher, _ = make_searches()[name].build(space, HORIZON)
+    proposals = []
+    for number in range(20):
+        searcher.set_max_concurrency(number + 2)
+        proposals.append(space.plain(searcher.suggest(f"{number:04d}")))
+    assert 4 <= sum(p["lr"] < 1e-2 for p in proposals) <= 16
+    assert {p["layers"] for p in proposals} == {1, 2, 3}
 
 
 def test_asha_only_stops():

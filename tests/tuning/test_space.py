@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from carsclf.errors import ConfigError
-from carsclf.tuning.space import Space
+from carsclf.tuning.space import Parameter, Space
 
 CONF = Path(__file__).parents[2] / "conf"
 MIXED = {
@@ -154,3 +154,27 @@ def test_the_largest_value_of_a_parameter_is_an_override():
     )
     assert space.largest("data.batch_size") == ["data.batch_size=128"]
     assert space.largest("optimizer.lr") == []
+
+
+def test_shares_of_the_unit_line_by_hand():
+    numbers = [p.from_unit(np.array([0, 0.32, 0.34, 0.65, 0.67, 1])).tolist() for p in PARAMETERS]
+    assert numbers[0] == pytest.approx([1e-4, 10**-2.72, 10**-2.64, 10**-1.4, 10**-1.32, 1])
+    assert numbers[1] == [0, 0, 1, 1, 2, 2]  # thirds
+    assert numbers[2] == [0, 0, 1, 1, 2, 2]
+    assert numbers[3] == pytest.approx([2, 2.64, 2.68, 3.3, 3.34, 4])
+    places = [
+        p.to_unit(np.array([low, high])) for p, (low, high) in zip(PARAMETERS, ENDS, strict=True)
+    ]
+    assert places[0].tolist() == pytest.approx([0, 1])
+    assert places[1].tolist() == pytest.approx([1 / 6, 5 / 6])  # the middles of their shares
+    assert places[2].tolist() == pytest.approx([1 / 6, 5 / 6])
+    assert places[3].tolist() == pytest.approx([0, 1])
+
+
+PARAMETERS = [
+    Parameter("optimizer.lr", 1e-4, 1.0, log=True),
+    Parameter("schedule.patience", 0, 2, integer=True),
+    Parameter("schedule", choices=("plateau", "cosine", None)),
+    Parameter("depth", 2, 4),
+]
+ENDS = [(1e-4, 1.0), (0, 2), (0, 2), (2, 4)]

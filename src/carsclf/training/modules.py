@@ -142,9 +142,13 @@ class TransferModule(pl.LightningModule):
         self.val_said.update(logits.argmax(1))
 
     def on_train_epoch_start(self) -> None:
-        # dropout must not depend on what was drawn before a kill: each epoch has its own seed
-        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) % 2**63)
         self.epoch_metrics = {}  # an epoch without validation has no figures of an earlier one
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # dropout must not depend on what was drawn before a kill: each epoch has its own seed. Not
+        # at its start: loaders draw when they begin, which after a resume is before that
+        if batch_idx == 0:
+            torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) % 2**63)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         # batches whose gradients only add up are no steps
