@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -133,8 +134,8 @@ def heads_by_network(folder: Path) -> Rows:
 def heads_in_all(folder: Path) -> Rows:
     """Over networks and seeds, cars before scenes: validation, last epoch, test, deepest fall."""
     table = read(folder, "results.csv").query("fraction == 1")
-    means = table.groupby(["way", "data"])[["val", "last_val", "test"]].mean()
-    falls = table.groupby(["way", "data"])["deepest_fall"].max()
+    means: Any = table.groupby(["way", "data"])[["val", "last_val", "test"]].mean()
+    falls: Any = table.groupby(["way", "data"])["deepest_fall"].max()
     places = ("cars", "scenes")
     return [
         [f"{means.loc[(way, d), key]:.1f}" for key in means for d in places]
@@ -146,7 +147,8 @@ def heads_in_all(folder: Path) -> Rows:
 def heads_of_few(folder: Path) -> Rows:
     """Validation by decay, mean of three seeds of Lite0."""
     table = read(folder, "results.csv").query("fraction < 1")
-    wide = table.groupby(["data", "photos", "way"])["val"].mean().unstack()
+    means: Any = table.groupby(["data", "photos", "way"])["val"].mean()
+    wide: Any = means.unstack()
     wide = wide.sort_index(
         axis="columns", key=lambda names: names.str.split().str[-1].astype(float)
     )
