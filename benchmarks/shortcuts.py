@@ -34,7 +34,8 @@ COMMON += [
 FINETUNE = [*COMMON, "trainer.max_epochs=4"]
 CROPS = [*FINETUNE, "data.transform=random_resized_crop", "augmentation=none"]
 # a rate at which the loss falls from the first epoch on: above it, rounding decides what comes out
-FREEZE = [*COMMON, "mode=freeze", "trainer.max_epochs=6", "optimizer.lr=0.003"]
+SGD = ["optimizer=sgd", "optimizer.lr=0.003", "optimizer.weight_decay=1e-3"]
+FREEZE = [*COMMON, "mode=freeze", "trainer.max_epochs=6", *SGD]
 PARTIAL = [*COMMON, "mode=partial", "mode.boundary=4", "trainer.max_epochs=4"]
 PAIRS = {
     # name: (training, what it is without the shortcut, what it is with it)

@@ -26,7 +26,7 @@ def test_option_composes_and_instantiates(
     option: str, config_of: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     root = [] if option in ("data=rendered_cars", "experiment=demo") else [f"data.root={tmp_path}"]
-    needs = {"optimizer=lbfgs": ["schedule=constant"], "data=table": ["data.table=labels.csv"]}
+    needs = {"optimizer=lbfgs": ["mode=freeze"], "data=table": ["data.table=labels.csv"]}
     own = needs.get(option, [])
     config = config_of(option, *root, *own)
     instantiate(config.augmentation)
@@ -88,3 +88,45 @@ def test_search_groups_are_open_to_experiments() -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train")
     assert "space" not in config
+
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml"))
+SAME = [
+    "",
+    "mode=finetune",
+    "mode=freeze",
+    "mode=partial",
+    "mode=freeze optimizer=adamw",
+    "mode=freeze optimizer=sgd schedule=plateau seed=3",
+    "mode=partial augmentation=light mode.views=4",
+    "model=resnet50 data=folder data.root=x reported=last",
+    "space=published optimizer=sgd schedule=plateau",
+    "mode=freeze optimizer.weight_decay=0.1 search=bohb",
+    *(f"experiment={name} data.root=x" for name in EXPERIMENTS),
+]
+
+
+@pytest.mark.parametrize("overrides", SAME)
+def test_train_and_tune_compose_the_same_training(
+    overrides: str, config_of: Callable[..., DictConfig]
+) -> None:
+    one, two = (config_of(*overrides.split(), name=name) for name in ("train", "tune"))
+    assert {**one, "look": None} == {**two, "look": None}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "optimizer", "schedule"),
+    [
+        ("mode=finetune", "adamw", "one_cycle"),
+        ("mode=partial", "adamw", "one_cycle"),
+        ("mode=freeze", "lbfgs", "constant"),
+        ("mode=freeze optimizer=adamw", "adamw", "one_cycle"),
+        ("mode=freeze optimizer=sgd schedule=cosine", "sgd", "cosine"),
+    ],
+)
+def test_optimizer_and_schedule_fit_the_mode(
+    overrides: str, optimizer: str, schedule: str, config_of: Callable[..., DictConfig]
+) -> None:
+    config = config_of(*overrides.split())
+    assert config.optimizer._target_ == f"carsclf.training.optimizers.{optimizer}"
+    assert config.schedule._target_ == f"carsclf.training.schedules.{schedule}"

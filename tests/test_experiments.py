@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -113,11 +114,58 @@ def twenty_workers(folder: Path) -> Rows:
     return [[f"{medians.loc[s, f'regret_{n}']:.4f}" for s in order] for n in (1, 2, 4)]
 
 
+HEADS = [
+    *(f"SGD, one-cycle, rate {rate}" for rate in ("0.1", "0.01")),
+    *(f"AdamW, one-cycle, rate {rate}" for rate in ("2e-3", "5e-3", "1e-2", "1e-3")),
+    *(f"L-BFGS, decay {decay}" for decay in ("1e-4", "3e-4", "1e-3", "3e-3")),
+]
+
+
+def heads_by_network(folder: Path) -> Rows:
+    """Validation, mean and deviation of three seeds."""
+    table = read(folder, "results.csv").query("fraction == 1")
+    rows = []
+    for way in HEADS:
+        cells = table[table["way"] == way].groupby(["data", "network"])["val"]
+        rows.append([f"{val.mean():.1f} ± {val.std():.1f}" for _, val in cells])
+    return rows
+
+
+def heads_in_all(folder: Path) -> Rows:
+    """Over networks and seeds, cars before scenes: validation, last epoch, test, deepest fall."""
+    table = read(folder, "results.csv").query("fraction == 1")
+    means: Any = table.groupby(["way", "data"])[["val", "last_val", "test"]].mean()
+    falls: Any = table.groupby(["way", "data"])["deepest_fall"].max()
+    places = ("cars", "scenes")
+    return [
+        [f"{means.loc[(way, d), key]:.1f}" for key in means for d in places]
+        + [f"{falls[way, d]:.1f}" for d in places]
+        for way in HEADS
+    ]
+
+
+def heads_of_few(folder: Path) -> Rows:
+    """Validation by decay, mean of three seeds of Lite0."""
+    table = read(folder, "results.csv").query("fraction < 1")
+    means: Any = table.groupby(["data", "photos", "way"])["val"].mean()
+    wide: Any = means.unstack()
+    wide = wide.sort_index(
+        axis="columns", key=lambda names: names.str.split().str[-1].astype(float)
+    )
+    return [
+        [f"{photos:,}", *(f"{val:.1f}" for val in row)]
+        for (_, photos), row in zip(wide.index, wide.to_numpy(), strict=True)
+    ]
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
     ("first_cars", 0): (first_cars, [3, 4, 5, 6, 7, 8]),
     ("cars_report", 0): (cars_report, [1, 2, 4]),
+    ("frozen_head", 0): (heads_by_network, [2, 3, 4, 5, 6, 7]),
+    ("frozen_head", 1): (heads_in_all, [2, 3, 4, 5, 6, 7, 8, 9]),
+    ("frozen_head", 2): (heads_of_few, [1, 2, 3, 4, 5, 6]),
     ("search_replay", 0): (speedups, [1, 2, 3, 4]),
     ("search_replay", 1): (twenty_workers, [1, 2, 3, 4]),
 }

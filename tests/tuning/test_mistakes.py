@@ -18,7 +18,7 @@ Command = Callable[..., int]
 pytestmark = pytest.mark.xdist_group("ray")
 
 MISTAKES = {
-    "optimizer=adamw": "the space does not fit the training",
+    "space=published": "space=published goes with optimizer=sgd schedule=plateau",
     "+space.optimizer.speed={low: 1, high: 2}": "the space does not fit the training",
     "+space.augmentation={choices: [light, heavy]}": "heavy",
     "space.optimizer.lr.low=2": "empty range",
@@ -56,7 +56,7 @@ def test_a_batch_larger_than_the_data_is_refused_before_any_trial(
     command: Command, tiny: list[str], tmp_path: Path, capfd, ray_cluster: None
 ) -> None:
     assert command("tune.py", *tiny, "name=large") == 1
-    assert "data.batch_size=256: expected 1 to 48" in error_of(capfd)
+    assert "data.batch_size=128: expected 1 to 48" in error_of(capfd)
     assert not (tmp_path / "runs/tune/large/trials").exists()
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from carsclf.errors import ConfigError
+from carsclf.tuning.composition import Composition
 from carsclf.tuning.space import Parameter, Space
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -49,7 +50,7 @@ def test_published_space_has_the_published_bounds():
     assert (space["schedule.patience"].low, space["schedule.patience"].high) == (0, 20)
 
 
-@pytest.mark.parametrize("name", ["published", "boundary", "modern"])
+@pytest.mark.parametrize("name", ["published", "boundary", "modern", "frozen"])
 def test_every_space_reads(name):
     assert len(read(name)) > 0
 
@@ -65,6 +66,26 @@ def test_spaces_combine_and_bounds_change_on_the_command_line(tmp_path):
     keys = {p.key: p for p in space}
     assert keys["optimizer.lr"].high == 0.1
     assert "mode.boundary" in keys
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "mode=finetune",
+        "mode=partial",
+        "mode=freeze",
+        "mode=freeze optimizer=adamw",
+        "optimizer=sgd",
+        "space=published optimizer=sgd schedule=plateau",
+    ],
+)
+def test_the_space_fits_the_training_without_being_named(overrides: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composition = Composition.of(overrides.split())
+        space = Space.from_config(OmegaConf.to_container(composition.config.space))  # type: ignore[arg-type]
+        composition.check(space)
+    lbfgs = "optimizer=lbfgs" in composition.training
+    assert ("optimizer.lr" in {p.key for p in space}) is not lbfgs
 
 
 @pytest.mark.parametrize(

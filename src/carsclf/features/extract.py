@@ -41,9 +41,9 @@ def check_views(views: Any, *, cached: bool, random: bool) -> None:
     if cached and random and views == 1:
         raise ConfigError(
             "training pictures change at random (augmentation, data.transform), so the frozen "
-            "part's outputs cannot be kept: keep several views of each picture with mode.views=8, "
-            "compute them in every epoch with mode.cache=false, or take augmentation=none and "
-            "data.transform=squash"
+            "part's outputs cannot be kept: keep several views of each picture with mode.views=8 "
+            "optimizer=adamw, compute them in every epoch with mode.cache=false optimizer=adamw, "
+            "or take augmentation=none data.transform=squash"
         )
 
 

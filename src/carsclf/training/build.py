@@ -59,14 +59,12 @@ class Halves:
 def cut_network(config: DictConfig, network: nn.Module, pictures: CarsDataModule) -> Halves:
     """The network in its memory layout, cut where `mode.boundary` says.
 
-    Raises ConfigError where that contradicts the mode, the optimizer, or changing pictures.
+    Raises ConfigError where that contradicts the mode or changing pictures.
     """
     mode, layout = config.mode, config.model.channels_last
     boundary = resolve(mode.boundary, network)
     _check_mode(mode.name, mode.boundary, boundary)
     cached = bool(mode.cache) and boundary is not None
-    if instantiate(config.optimizer).func is lbfgs:
-        _check_lbfgs(config, boundary)
     if boundary is not None:
         check_views(mode.views, cached=cached, random=pictures.train_transform.random)
     form: Any = torch.channels_last if layout else torch.contiguous_format
@@ -110,7 +108,8 @@ def make_inputs(
     if whole and not chunked:
         raise ConfigError(
             "optimizer=lbfgs needs trainer.devices=1, trainer.precision=32-true, and every picture "
-            "in every step (no accumulate_grad_batches, no limit_train_batches)"
+            "in every step (no accumulate_grad_batches, no limit_train_batches); or take "
+            "optimizer=adamw"
         )
     rows = extract_rows(config, halves, pictures, trainer.strategy.root_device)
     size = len(pictures.splits["train"]) if whole else pictures.batch_size
@@ -186,20 +185,3 @@ def _check_mode(name: str, asked: object, boundary: str | None) -> None:
         raise ConfigError("mode=finetune trains everything: use mode=partial for a boundary")
     if name == "freeze" and boundary is None:
         raise ConfigError(f"mode.boundary={asked} freezes nothing: mode=finetune")
-
-
-def _check_lbfgs(config: DictConfig, boundary: str | None) -> None:
-    """Refuses L-BFGS where its one smooth function of a linear head is not what is trained."""
-    wrong = {
-        "mode=freeze: it trains a linear head on frozen features": boundary != HEAD,
-        "mode.cache=true: it sees all pictures in each iteration": not config.mode.cache,
-        "mode.views=1: pictures must not change from epoch to epoch": config.mode.views != 1,
-        "schedule=constant: its line search finds the rate": not config.schedule._target_.endswith(
-            ".constant"
-        ),
-        "trainer.gradient_clip_val=null: its line search needs the whole gradient": bool(
-            config.trainer.gradient_clip_val
-        ),
-    }
-    if reasons := [reason for reason, here in wrong.items() if here]:
-        raise ConfigError(f"optimizer=lbfgs needs {'; '.join(reasons)}")

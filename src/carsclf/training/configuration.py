@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from carsclf.data.samples import absolute, check_names
 from carsclf.errors import ConfigError
 from carsclf.machine.precision import check_precision
+from carsclf.models.boundary import HEAD
 
 NUMBERS = (
     "seed",
@@ -39,6 +40,8 @@ def training_part(config: DictConfig) -> DictConfig:
     settle_paths(plain)
     for group in ("optimizer", "schedule"):
         check_arguments(plain[group], group)
+    if plain.optimizer._target_.endswith(".lbfgs"):
+        check_lbfgs(plain)
     return plain
 
 
@@ -68,3 +71,20 @@ def check_arguments(settings: DictConfig, group: str) -> None:
             f"{', '.join(foreign)}; an experiment may have set them for another {group}: remove "
             f"them with {removed}"
         )
+
+
+def check_lbfgs(config: DictConfig) -> None:
+    """Refuses L-BFGS where its one smooth function of a linear head is not what is trained."""
+    constant = config.schedule._target_.endswith(".constant")
+    wrong = {
+        "mode=freeze: it trains a linear head on frozen features": config.mode.boundary != HEAD,
+        "mode.cache=true: it sees all pictures in each iteration": not config.mode.cache,
+        "mode.views=1: pictures must not change from epoch to epoch": config.mode.get("views", 1)
+        != 1,
+        "schedule=constant: its line search finds the rate": not constant,
+        "trainer.gradient_clip_val=null: its line search needs the whole gradient": bool(
+            config.trainer.gradient_clip_val
+        ),
+    }
+    if reasons := [reason for reason, here in wrong.items() if here]:
+        raise ConfigError(f"optimizer=lbfgs needs {'; '.join(reasons)}; or take optimizer=adamw")

@@ -74,7 +74,11 @@ class Composition:
             config = training_part(compose("train", [*self.training, *overrides]))
         except (HydraException, OmegaConfBaseException) as error:
             said = " ".join(str(error).split())
-            raise ConfigError(f"the space does not fit the training: {said}") from None
+            raise ConfigError(
+                f"the space does not fit the training: {said}; space=published goes with "
+                "optimizer=sgd schedule=plateau, space=modern with optimizer=adamw, space=frozen "
+                "with mode=freeze"
+            ) from None
         with open_dict(config):
             config.pop("resources", None)
         plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
