@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
 
 from carsclf.data.datamodule import CarsDataModule, Loader
@@ -14,6 +13,7 @@ from carsclf.errors import ConfigError
 from carsclf.features.cache import FeatureCache, content_key, photo_key
 from carsclf.files import cache_root
 from carsclf.machine.precision import FULL, autocast
+from carsclf.terminal import terminal
 from carsclf.training.modules import FreezeModule
 
 View = tuple[Sample, int]  # a photo and the number of one of its augmented views
@@ -97,7 +97,7 @@ def run_prefix(
 ) -> Iterator[torch.Tensor]:
     """Activations at the boundary in float32, a batch at a time, in the loader's order."""
     prefix, normalise = module.prefix.to(device), module.normalise.to(device)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=terminal(stderr=True), transient=True) as bar:
         for batch in bar.track(loader, description="features of the frozen part"):
             pictures = batch["pictures"].to(device, non_blocking=True)
             with torch.inference_mode(), autocast(precision, device):
