@@ -23,6 +23,7 @@ from carsclf.models.weights import Weights
 from carsclf.training.checkpoints import AtomicCheckpointIO
 from carsclf.training.modules import FreezeModule, TransferModule
 from carsclf.training.optimizers import lbfgs
+from carsclf.training.wandb_log import make_logger
 
 
 def make_network(config: DictConfig, classes: int) -> tuple[torch.nn.Module, Weights]:
@@ -140,18 +141,10 @@ def make_trainer(
         settings["precision"] = FULL
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # TF32; not yet run on a GPU
-    logger: Any = False
-    if config.get("logger"):
-        # named after the folder, so that a resumed run goes on in the same W&B run; trials of
-        # different studies share their folders' names, so the study's (the group) stands before it
-        group = config.logger.get("group")
-        id = f"{group}-{folder.name}" if group else folder.name
-        logger = instantiate(config.logger, save_dir=str(folder), name=folder.name, id=id)
-        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return pl.Trainer(
         **settings,
         callbacks=callbacks,
-        logger=logger,
+        logger=make_logger(config, folder),
         plugins=[AtomicCheckpointIO()],
         default_root_dir=folder,
         use_distributed_sampler=False,  # ours shards by itself
