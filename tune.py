@@ -4,6 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from carsclf.errors import one_line_errors
+from carsclf.options.command_line import run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="tune")
@@ -15,5 +16,4 @@ def main(config: DictConfig) -> str | None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run(main)

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import time
 from pathlib import Path
 
@@ -10,28 +11,52 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from carsclf.errors import CarsclfError, CheckpointError, ConfigError
+from carsclf.errors import CarsclfError, CheckpointError, ConfigError, mistakes
 from carsclf.inference.evaluate import print_metrics
+from carsclf.options.command_line import typed
+from carsclf.options.kinds import checked
+from carsclf.options.table import NAMING
 from carsclf.records import Run, RunFolder
+from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
 
 
 def train(config: DictConfig) -> Run:
     """One training from the command line: a new run folder, or `resume=<run folder>`."""
-    if config.overrides:
-        config = begun_with(Path(config.overrides))
-    if config.resume:
-        folder, config = resumed(Path(config.resume))
+    naming = checked(config, NAMING)
+    if naming.overrides:
+        config = begun_with(Path(naming.overrides))
+        naming = checked(config, NAMING)
+    if naming.resume:
+        folder, config = resumed(Path(naming.resume))
     else:
-        config, folder = training_part(config), new_folder(config)
+        config, folder = training_part(config), new_folder(naming)
     files = RunFolder(folder)
     try:
-        run = Run.read(files.run) if _finished(files) else fit(config, folder, resume=True)
+        if _finished(files):
+            run = Run.read(files.run)
+        else:
+            check_training(config)
+            run = fit(config, folder, resume=True)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
-        raise CarsclfError(f"interrupted; go on with: python train.py resume={folder}") from None
+        go_on = typed("resume", folder)
+        raise CarsclfError(f"interrupted; go on with: python train.py {go_on}") from None
+    except mistakes():
+        if not naming.resume:
+            forget(files)
+        raise
     summary(run, folder)
     return run
+
+
+def forget(files: RunFolder) -> None:
+    """Removes the folder of a training that was refused before its first epoch's end.
+
+    Else its name would be taken. Of several processes the first one does it.
+    """
+    if not files.last.parent.is_dir() and not int(os.environ.get("LOCAL_RANK", 0)):
+        shutil.rmtree(files.root, ignore_errors=True)
 
 
 def new_folder(config: DictConfig) -> Path:
@@ -40,7 +65,7 @@ def new_folder(config: DictConfig) -> Path:
         return Path(os.environ["CARSCLF_RUN_FOLDER"])
     folder = Path(config.runs) / (config.name or fresh_name(config))
     if folder.exists():
-        raise ConfigError(f"{folder} exists: choose another name=, or resume={folder}")
+        raise ConfigError(f"{folder} exists: choose another name=, or {typed('resume', folder)}")
     os.environ["CARSCLF_RUN_FOLDER"] = str(folder)
     return folder
 
@@ -49,7 +74,7 @@ def begun_with(path: Path) -> DictConfig:
     """The configuration of a file's overrides, followed by those of the command line."""
     try:
         listed = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(
             f"overrides={path} cannot be read: {' '.join(str(error).split())}"
         ) from None
@@ -69,8 +94,13 @@ def resumed(folder: Path) -> tuple[Path, DictConfig]:
     files = RunFolder(folder)
     if not files.config.is_file():
         raise CheckpointError(f"resume={folder}: no config.yaml there; is it a run folder?")
-    config = OmegaConf.load(files.config)
-    assert isinstance(config, DictConfig)
+    try:
+        config = OmegaConf.load(files.config)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"{files.config} cannot be read: {said}") from None
+    if not isinstance(config, DictConfig):
+        raise CheckpointError(f"{files.config} is no configuration")
     OmegaConf.set_struct(config, True)
     return folder, config
 

@@ -23,13 +23,16 @@ from carsclf.training.build import (
     train_in_chunks,
 )
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
+from carsclf.training.checks import lightning_mistakes
 from carsclf.training.cost_meter import CostMeter
 from carsclf.training.finish import describe, export, git_commit, reported_row, val_metrics
 from carsclf.training.look import look_at_data
 from carsclf.training.timed_steps import settle_training
-from carsclf.training.wandb_log import close_wandb
+from carsclf.training.wandb_log import close_wandb, ending_wandb
 
 
+@ending_wandb()
+@lightning_mistakes()
 def fit(
     config: DictConfig,
     folder: Path,
