@@ -37,10 +37,11 @@ from carsclf.data.splits import shuffled
 from carsclf.data.stanford_cars import stanford_cars
 from carsclf.machine.devices import bf16_instructions, device_name
 from carsclf.machine.precision import FULL
-from carsclf.training.build import device_of, make_module, make_network, make_trainer
+from carsclf.training.build import cut_network, make_module, make_network
 from carsclf.training.configuration import training_part
 from carsclf.training.run import quiet
 from carsclf.training.timed_steps import settle_training, timed_steps
+from carsclf.training.trainer import device_of, make_trainer
 
 BATCH, SIZE, WARM_UP, STEPS, REPETITIONS = 32, 224, 2, 3, 5
 PHOTOS = BATCH * (WARM_UP + STEPS * REPETITIONS)
@@ -137,7 +138,7 @@ def ours(place: Path, *overrides: str) -> DictConfig:
 def settled(config: DictConfig) -> DictConfig:
     """With `auto` replaced."""
     network, _ = make_network(config, CLASSES)
-    return settle_training(config, network, device_of(config), cached=False)[0]
+    return settle_training(config, network, device_of(config))[0]
 
 
 def numerics(config: DictConfig) -> str:
@@ -151,9 +152,9 @@ def run_ours(name: str, config: DictConfig, folder: Path) -> Row:
     pl.seed_everything(0, verbose=False)
     data, _ = make_data(config)
     network, _ = make_network(config, CLASSES)
-    module, _ = make_module(config, network, data)
     ends = Ends()
-    trainer = make_trainer(config, folder, 1, [ends])
+    trainer = make_trainer(config, folder, [ends])
+    module = make_module(config, cut_network(config, network, data), data, trainer)
     trainer.fit(module, data)
     return Row(name, numerics(config), rates(ends.times))
 
@@ -162,7 +163,7 @@ def run_limit(name: str, config: DictConfig) -> Row:
     """Forward, backward and update of the same model on a batch that is in memory."""
     network, _ = make_network(config, CLASSES)
     device = device_of(config)
-    _, choice = settle_training(config, network, device, cached=False)
+    _, choice = settle_training(config, network, device)
     (step,) = timed_steps(config, network, None, cached=False)([choice], device, BATCH).values()
     ends = []
     for _ in range(PHOTOS // BATCH):

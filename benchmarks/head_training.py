@@ -22,12 +22,11 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.loaders import SplitLoaders
 from carsclf.data.samples import Sample
-from carsclf.data.transforms import Augmentation, build_transforms
+from carsclf.features.datamodule import FeatureDataModule
 from carsclf.models.boundary import Head
 from carsclf.models.pixels import Normalise
-from carsclf.training.build import train_in_chunks
 from carsclf.training.modules import TransferModule
 from carsclf.training.optimizers import sgd
 from carsclf.training.run import quiet
@@ -81,7 +80,7 @@ def lightning(
     """Seconds of each of `epochs` epochs of the project's module."""
     network = nn.Sequential()
     network.fc = nn.Linear(x.shape[1], classes)
-    data = rows_as_data(x, y, classes, batch)
+    data = rows_as_data(x, y, classes, batch, chunks=chunks)
     module = TransferModule(
         Head(network, "fc"),
         head="fc",
@@ -90,15 +89,14 @@ def lightning(
         optimizer=partial(sgd, **RATES),
         schedule=constant,
         horizon=epochs,
-        steps=data.steps_per_epoch(),
+        steps=data.batches_per_epoch(),
         seed=0,
+        mini_batch=batch if chunks else None,
     )
-    return timed_epochs(module, data, epochs, chunks=chunks)
+    return timed_epochs(module, data, epochs)
 
 
-def timed_epochs(
-    module: TransferModule, data: CarsDataModule, epochs: int, *, chunks: bool
-) -> list[float]:
+def timed_epochs(module: TransferModule, data: SplitLoaders, epochs: int) -> list[float]:
     """Seconds of each epoch, from its start to the next one's; no validation, no checkpoints."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
@@ -114,25 +112,19 @@ def timed_epochs(
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-        if chunks:
-            train_in_chunks(module, data, trainer)
         trainer.fit(module, data)
     return clock.epochs
 
 
-def rows_as_data(x: torch.Tensor, y: torch.Tensor, classes: int, batch: int) -> CarsDataModule:
+def rows_as_data(
+    x: torch.Tensor, y: torch.Tensor, classes: int, batch: int, *, chunks: bool
+) -> FeatureDataModule:
     samples = [Sample(str(i), Path(str(i)), int(target)) for i, target in enumerate(y)]
-    transforms = build_transforms("squash", 32, "bilinear", Augmentation())
     names = [str(i) for i in range(classes)]
-    data = CarsDataModule(
-        {"train": samples, "val": samples[:1], "test": []},
-        names,
-        *transforms,
-        batch_size=batch,
-        seed=0,
-    )
-    data.features = {"train": x, "val": x[:1]}
-    return data
+    splits = {"train": samples, "val": samples[:1]}
+    pictures = SplitLoaders(splits, names, batch_size=batch, seed=0)
+    rows = {"train": x, "val": x[:1]}
+    return FeatureDataModule(pictures, rows, batch_size=batch, chunked=chunks)
 
 
 def main() -> None:

@@ -24,9 +24,10 @@ from PIL import Image
 from benchmarks.head_training import timed_epochs
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import Item, PictureDataset
-from carsclf.training.build import make_module, make_network
+from carsclf.training.build import cut_network, make_inputs, make_module, make_network
 from carsclf.training.configuration import training_part
 from carsclf.training.run import quiet
+from carsclf.training.trainer import make_trainer
 
 CONF = Path(__file__).parents[1] / "conf"
 BOUNDARY = "layer3"
@@ -63,11 +64,14 @@ def epochs(folder: Path, pictures: Path, size: int, repeat: int, *, cached: bool
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         config = training_part(compose("train", options))
     data, _ = make_data(config)
-    module, _ = make_module(config, make_network(config, len(data.class_names))[0], data)
+    halves = cut_network(config, make_network(config, len(data.class_names))[0], data)
+    trainer = make_trainer(config, folder, [])
+    inputs = make_inputs(config, halves, data, trainer)
+    module = make_module(config, halves, inputs, trainer)
     if not cached:
-        kept = InMemory(data.dataset("train", training=True))  # type: ignore[arg-type]
-        data.dataset = lambda split, **_: kept
-    return timed_epochs(module, data, repeat + 1, chunks=cached)[1:]
+        kept = InMemory(data.pictures(data.splits["train"], data.train_transform))
+        data.pictures = lambda *_: kept  # type: ignore[method-assign, assignment]
+    return timed_epochs(module, inputs, repeat + 1)[1:]
 
 
 def main() -> None:

@@ -40,6 +40,11 @@ def draw(path: Path, target: int, seed: int, size: tuple[int, int] = (40, 30)) -
     Image.fromarray((0.5 * colour + noise).clip(0, 255).astype(np.uint8)).save(path)
 
 
+def until(epoch: int) -> Callable[..., bool]:
+    """An `on_epoch` that stops a training after that many epochs."""
+    return lambda done, *_: done < epoch
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """root/<class>/*.png: 3 classes of 20 pictures."""
@@ -97,3 +102,19 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., in
         return 0
 
     return run
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures went through the frozen part, each time some did."""
+    from carsclf.features import extract
+
+    counts: list[int] = []
+    real = extract.run_prefix
+
+    def counting(prefix, normalise, loader, *settings):
+        counts.append(len(loader.dataset))
+        return real(prefix, normalise, loader, *settings)
+
+    monkeypatch.setattr(extract, "run_prefix", counting)
+    return counts

@@ -38,6 +38,7 @@ def test_train_evaluate_resume(command: Command, tiny: list[str], tmp_path: Path
     present = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert present == {
         "config.yaml",
+        "overrides.yaml",
         "run.json",
         "metrics.csv",
         "checkpoints/last.ckpt",
@@ -161,7 +162,7 @@ def test_unreadable_photos_are_named_or_left_out(
     assert "1 of 61 photos" in (said := error_of(capfd))
     assert "class 0/00.png" in said
     assert command("train.py", *tiny, "name=b", "data.skip_unreadable=true") == 0
-    assert "1 unreadable photos left out: class 0/00.png" in capfd.readouterr().err
+    assert "left out: 1 unreadable (class 0/00.png: " in capfd.readouterr().err
     assert Run.read(RunFolder(tmp_path / "runs/train/b").run).unreadable == ["class 0/00.png"]
 
 

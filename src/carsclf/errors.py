@@ -52,10 +52,11 @@ def one_line_errors() -> Iterator[None]:
     around the work, because Hydra prints a line of its own for whatever escapes a job, and because
     a failed job of a sweep must not stop the others. HYDRA_FULL_ERROR=1 shows the stack trace.
     """
-    full = os.environ.get("HYDRA_FULL_ERROR", "0")
+    before = os.environ.get("HYDRA_FULL_ERROR", "0")
     if not _open:
+        # a further process of a distributed run inherits both from the first
+        os.environ.setdefault("CARSCLF_FULL_ERROR", before)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra exits by itself
-        os.environ["CARSCLF_FULL_ERROR"] = full
         _print_anything()
     _open.append(False)
     try:
@@ -63,10 +64,14 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         if os.environ["CARSCLF_FULL_ERROR"] == "1" or not _mendable(error):
             raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        rank = os.environ.get("LOCAL_RANK", "0")
+        who = "error" if rank == "0" else f"error in process {rank}"
+        print(f"{who}: {one_line(error)}", file=sys.stderr)
         _open[0] = True
     finally:
         failed = _open.pop()  # the outermost entry collects what its inner blocks met
+        if not _open:
+            os.environ["HYDRA_FULL_ERROR"] = os.environ.pop("CARSCLF_FULL_ERROR", before)
     if failed and not _open:
         raise SystemExit(1)
 

@@ -46,8 +46,12 @@ class JsonRecord:
     """A dataclass written as JSON; unknown keys of later versions are passed over in reading."""
 
     def write(self, path: Path) -> None:
+        try:
+            text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)  # type: ignore[call-overload]
+        except ValueError as error:  # NaN is no JSON, and no result
+            raise CheckpointError(f"{path}: a value to be written is no number ({error})") from None
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")  # type: ignore[call-overload]
+            temporary.write_text(text + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -67,6 +67,11 @@ class RunFolder:
         return self.root / "config.yaml"
 
     @property
+    def overrides(self) -> Path:
+        """What `train.py` was told, as a list that `train.py overrides=<this file>` takes."""
+        return self.root / "overrides.yaml"
+
+    @property
     def run(self) -> Path:
         return self.root / "run.json"
 
@@ -81,6 +86,11 @@ class RunFolder:
     @property
     def best(self) -> Path:
         return self.root / "checkpoints" / "best.ckpt"
+
+    @property
+    def causes(self) -> Path:
+        """What was noted of each photo besides its class; its column `id` names the sample."""
+        return self.root / "causes.csv"
 
     @property
     def weights(self) -> Path:

@@ -55,15 +55,17 @@ def test_reading_pictures_leaves_the_global_generator_alone(pictures: Path) -> N
 def test_ranks_share_out_every_picture_once() -> None:
     samplers = [EpochSampler(11, seed=0, shuffle=True, rank=r, world=3) for r in range(3)]
     shares = [list(sampler) for sampler in samplers]
-    assert [len(sampler) for sampler in samplers] == [4, 4, 3]
-    assert sorted(i for share in shares for i, _ in share) == list(range(11))
-    assert [len(share) for share in shares] == [4, 4, 3]
+    assert [len(sampler) for sampler in samplers] == [len(share) for share in shares] == [3, 3, 3]
+    assert len({i for share in shares for i, _ in share}) == 9  # two wait for another epoch
+    samplers = [EpochSampler(11, seed=0, shuffle=False, rank=r, world=3) for r in range(3)]
+    assert [[i for i, _ in s] for s in samplers] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
+    assert [s.batches(3) for s in samplers] == [[3, 1], [3, 1], [2, 1]]  # as many in every rank
 
 
 def test_a_last_batch_of_one_is_dropped_in_training_only(pictures: Path) -> None:
     module = module_of(pictures, batch_size=47)  # 48 training pictures
-    assert module.steps_per_epoch() == len(epoch(module, 0)) == 1
-    assert module_of(pictures, batch_size=46).steps_per_epoch() == 2
+    assert module.batches_per_epoch() == len(epoch(module, 0)) == 1
+    assert module_of(pictures, batch_size=46).batches_per_epoch() == 2
     assert sum(len(b["targets"]) for b in module.eval_loader("val")) == 12
 
 

@@ -67,7 +67,7 @@ def test_broken_pictures_are_found(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.jpg").write_text("hello")
     samples = [sample(tmp_path / name) for name in ("good.jpg", "cut.jpg", "text.jpg")]
-    assert unreadable(samples, workers=2) == ["cut.jpg", "text.jpg"]
+    assert [*unreadable(samples, workers=2)] == ["cut.jpg", "text.jpg"]
     with pytest.raises(DataError, match=r"cut\.jpg cannot be read.*skip_unreadable=true"):
         read_picture(samples[1])
 

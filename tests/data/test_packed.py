@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from carsclf.data import packed
+from carsclf.data import pack_index, packed
 from carsclf.data.augment import Augmentation
 from carsclf.data.build import build_data
 from carsclf.data.datamodule import CarsDataModule
@@ -23,7 +24,9 @@ from carsclf.data.images import read_picture
 from carsclf.data.packed import Pack, open_pack
 from carsclf.data.transforms import Stored
 from carsclf.errors import DataError
+from carsclf.features.cache import photo_key
 from tests.conftest import draw
+from tests.data.test_decoding import bomb
 
 RULE = Stored("short", 16, "bilinear")
 FORK = multiprocessing.get_context("fork")
@@ -185,6 +188,97 @@ def test_only_changed_and_new_photos_are_decoded_again(
     assert before[folder(pictures).samples[0]].shape == (16, 21, 3)  # who had it open goes on
 
 
+def _swap_names(one: Path, two: Path) -> None:
+    aside = one.with_name("aside")
+    one.rename(aside)
+    two.rename(one)
+    aside.rename(two)
+
+
+def _swap_folders(root: Path) -> None:
+    _swap_names(root / "class 0", root / "class 1")
+
+
+def _swap_files(root: Path) -> None:
+    for number in range(20):
+        _swap_names(root / f"class 0/{number:02}.png", root / f"class 1/{number:02}.png")
+
+
+def _swap_contents(root: Path) -> None:
+    """As cp -p does: the same inodes, sizes and times."""
+    for number in range(20):
+        one, two = (root / f"class {target}" / f"{number:02}.png" for target in (0, 1))
+        contents = one.read_bytes(), two.read_bytes()
+        two.write_bytes(contents[0])
+        one.write_bytes(contents[1])
+        os.utime(one, ns=(0, 0))
+        os.utime(two, ns=(0, 0))
+
+
+def _swap_links(root: Path) -> None:
+    """Folders are links, and lead elsewhere now."""
+    targets = [os.readlink(root / f"class {target}") for target in (0, 1)]
+    for target in (0, 1):
+        (root / f"class {target}").unlink()
+        (root / f"class {target}").symlink_to(targets[1 - target])
+
+
+@pytest.fixture
+def equal_files(pictures: Path) -> Path:
+    """All photos of one size and one time."""
+    files = [*pictures.rglob("*.png")]
+    size = max(path.stat().st_size for path in files)
+    for path in files:
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+        os.utime(path, ns=(0, 0))
+    return pictures
+
+
+@pytest.mark.parametrize("swap", [_swap_folders, _swap_files, _swap_contents, _swap_links])
+def test_exchanged_photos_are_never_taken_for_each_other(
+    swap: Callable[[Path], None], equal_files: Path, tmp_path: Path, decoded: list[str]
+) -> None:
+    if swap is _swap_links:
+        for target in (0, 1):
+            place, kept = equal_files / f"class {target}", tmp_path / f"kept {target}"
+            place.rename(kept)
+            place.symlink_to(kept)
+    first = opened(equal_files, tmp_path)
+    before = {sample.id: first[sample] for sample in folder(equal_files).samples}
+    keys = [photo_key(sample) for sample in folder(equal_files).samples]
+    decoded.clear()
+    swap(equal_files)
+    again = opened(equal_files, tmp_path)
+    assert is_right(again, equal_files)
+    for sample in folder(equal_files).samples:
+        same = np.array_equal(again[sample], before[sample.id])
+        assert same == sample.id.startswith("class 2")
+    assert not decoded  # both contents are packed already
+    changed = [photo_key(sample) for sample in folder(equal_files).samples]
+    assert sum(a != b for a, b in zip(keys, changed, strict=True)) == 40
+
+
+def test_another_status_costs_no_decoding_and_no_space(
+    pictures: Path, tmp_path: Path, decoded: list[str]
+) -> None:
+    opened(pictures, tmp_path)
+    size = only(tmp_path, "pictures-*.u8").stat().st_size
+    decoded.clear()
+    for path in pictures.rglob("*.png"):
+        path.chmod(0o600)
+        os.utime(path, ns=(5, 5))
+    assert is_right(opened(pictures, tmp_path), pictures)
+    assert not decoded
+    assert only(tmp_path, "pictures-*.u8").stat().st_size == size
+
+
+def test_equal_photos_are_packed_once(pictures: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        shutil.copy(pictures / "class 0/00.png", pictures / f"class 0/copy {number}.png")
+    assert is_right(opened(pictures, tmp_path), pictures)
+    assert only(tmp_path, "pictures-*.u8").stat().st_size == 60 * 16 * 21 * 3
+
+
 def _cut_map(cache: Path) -> None:
     path = only(cache, "pictures-*.u8")
     os.truncate(path, path.stat().st_size // 2)
@@ -275,9 +369,72 @@ def test_unreadable_photos_are_remembered_and_left_out(
     pictures: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
     (pictures / "class 0" / "00.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"1 of 60 photos .* class 0/00.png"):
-        data_of(pictures, tmp_path, "squash")
+    said = r"1 of 60 photos .* class 0/00.png \(of no kind that Pillow knows\)"
+    for _ in range(2):  # the reason is remembered too
+        with pytest.raises(DataError, match=said):
+            data_of(pictures, tmp_path, "squash")
+    with pytest.raises(DataError, match=said):
+        data_of(pictures, tmp_path, "squash", packed=False)
     decoded.clear()
     data = data_of(pictures, tmp_path, "squash", skip_unreadable=True)
     assert sum(map(len, data.splits.values())) == 59
     assert not decoded
+
+
+def test_other_decoders_try_unreadable_photos_again(
+    pictures: Path, tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures / "class 0" / "00.png").write_text("no picture")
+    opened(pictures, tmp_path)
+    decoded.clear()
+    monkeypatch.setattr(pack_index, "DECODERS", "a newer one")
+    assert opened(pictures, tmp_path).unreadable.keys() == {"class 0/00.png"}
+    assert decoded == ["class 0/00.png"]
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_what_may_change_is_tried_again(packing: bool, pictures: Path, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere.png"
+    (pictures / "class 0" / "00.png").unlink()
+    (pictures / "class 0" / "00.png").symlink_to(target)
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"00.png \(a link to .*, where nothing is\)"):
+            data_of(pictures, tmp_path, "squash", packed=packing)
+    draw(target, 0, 5)
+    data = data_of(pictures, tmp_path, "squash", packed=packing)
+    assert sum(map(len, data.splits.values())) == 60
+
+
+def test_a_thin_photo_takes_no_more_than_ten(pictures: Path, tmp_path: Path) -> None:
+    draw(pictures / "class 0" / "thin.png", 0, 0, size=(6000, 1))
+    draw(pictures / "class 1" / "tall.png", 0, 0, size=(2, 3000))
+    for transform in ("published", "random_resized_crop"):
+        data = data_of(pictures, tmp_path, transform, image_size=24)
+        for pack in data.packs.values():
+            shapes = {pack[s].shape for part in data.splits.values() for s in part}
+            assert max(h * w for h, w, _ in shapes) <= 10 * 33 * 33
+        assert seen(data, "train")[0].shape[2:] == (24, 24)
+
+
+def test_a_claimed_size_does_not_count_as_space_needed(pictures: Path, tmp_path: Path) -> None:
+    bomb(pictures / "class 0" / "bomb.tif")
+    assert opened(pictures, tmp_path).unreadable.keys() == {"class 0/bomb.tif"}
+
+
+def test_one_line_says_what_was_read(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (pictures / "class 0" / "00.png").write_text("no picture")
+    (pictures / "class 1" / "._01.png").write_text("")
+    (pictures / "class 2" / "notes.txt").write_text("rain")
+    caplog.set_level("INFO", "carsclf")
+    more = {"skip_unreadable": True, "classes": ["class 0", "class 1"], "fraction": 0.5}
+    data_of(pictures, tmp_path, "squash", **more)
+    (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("data: ")]
+    assert line == (
+        f"data: 2 classes (class 0, class 1), 16 train, 7 val photos (fractions: drawn) below "
+        f"{pictures}; left out: 1 hidden or housekeeping (class 1/._01.png), 1 not pictures "
+        "(class 2/notes.txt), 1 unreadable (class 0/00.png: of no kind that Pillow knows), "
+        "1 classes not asked for (class 2), 16 beyond data.fraction (class 0/01.png, "
+        "class 0/10.png, class 0/11.png and 13 more)"
+    )

@@ -115,7 +115,7 @@ def test_folder_mistakes(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 class folders .* hold no pictures: empty"):
         folder(pictures)
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(DataError, match="has no folders in it"):
+    with pytest.raises(DataError, match="no pictures below"):
         folder(tmp_path / "nothing")
 
 

@@ -97,3 +97,37 @@ def test_a_class_with_one_image_trains_and_an_empty_one_is_refused() -> None:
     empty = Source("any", Path("root"), ["c0", "c1"], source_of([40]).samples, {})
     with pytest.raises(DataError, match=r"1 classes have no training picture: c1"):
         split(empty, "fractions", seed=0)
+
+
+def divided(*parts: str) -> Source:
+    samples = [
+        Sample(f"{part}/{target}/{i}.jpg", Path(f"{part}/{target}/{i}.jpg"), target, part)
+        for part in parts
+        for target in range(2)
+        for i in range(10)
+    ]
+    return Source("any", Path("root"), ["a", "b"], samples, {"official": None})
+
+
+@pytest.mark.parametrize(
+    ("parts", "sizes"),
+    [
+        (("train", "val", "test"), {"train": 20, "val": 20, "test": 20}),
+        (("train", "val"), {"train": 20, "val": 20}),
+        (("train", "test"), {"train": 16, "val": 4, "test": 20}),
+    ],
+)
+def test_official_keeps_what_is_given(parts: tuple[str, ...], sizes: dict[str, int]) -> None:
+    split_up = split(divided(*parts), "official", seed=0, val_fraction=0.2)
+    assert {name: len(part) for name, part in split_up.items()} == sizes
+    kept = {name for name in parts if name != "train"}
+    assert all(s.given == name for name in kept for s in split_up[name])
+
+
+def test_test_fraction_draws_a_test_part_where_none_is_given() -> None:
+    split_up = split(divided("train", "val"), "official", seed=0, test_fraction=0.3)
+    sizes = {name: len(part) for name, part in split_up.items()}
+    assert sizes == {"train": 14, "val": 20, "test": 6}
+    assert all(s.given == "train" for s in split_up["test"])
+    with pytest.raises(ConfigError, match="have a test part of their own"):
+        split(divided("train", "test"), "official", seed=0, test_fraction=0.3)

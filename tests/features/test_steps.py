@@ -13,12 +13,15 @@ from sklearn.linear_model import LogisticRegression
 
 from carsclf.data.build import make_data
 from carsclf.errors import CarsclfError, ConfigError
+from carsclf.features.datamodule import FeatureDataModule
 from carsclf.inference.predict import load_model, predict
 from carsclf.records import Predictions, RunFolder
 from carsclf.training import build
-from carsclf.training.build import make_module, make_network
+from carsclf.training.build import cut_network, make_inputs, make_network
 from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.run import fit
+from carsclf.training.trainer import make_trainer
+from tests.conftest import until
 
 Make = Callable[..., DictConfig]
 OPTIMIZERS = {
@@ -27,6 +30,15 @@ OPTIMIZERS = {
 }
 MODES = {"freeze": ["mode=freeze"], "partial": ["mode=partial", "mode.boundary=2"]}
 MORE = ["data.batch_size=7", "mode.label_smoothing=0.1", "trainer.max_epochs=3"]
+
+
+def features_of(config: DictConfig) -> FeatureDataModule:
+    """The rows that a training of this configuration goes through."""
+    pictures, _ = make_data(config)
+    halves = cut_network(config, make_network(config, 3)[0], pictures)
+    inputs = make_inputs(config, halves, pictures, make_trainer(config, Path(), []))
+    assert isinstance(inputs, FeatureDataModule)
+    return inputs
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:
@@ -48,7 +60,7 @@ def test_chunks_train_as_the_plain_loop_does(
     clipped = f"trainer.gradient_clip_val={clip}"
     config = config_of(*tiny, *MODES[mode], *OPTIMIZERS[optimizer], *MORE, clipped)
     fit(config, tmp_path / "chunks")
-    monkeypatch.setattr(build, "fits_chunks", lambda trainer: False)
+    monkeypatch.setattr(build, "steps_are_ours", lambda trainer: False)
     fit(config, tmp_path / "plain")
     one, two = state(tmp_path / "chunks"), state(tmp_path / "plain")
     assert all(torch.allclose(one[k], two[k], rtol=1e-3, atol=1e-5) for k in one)
@@ -68,8 +80,8 @@ def test_several_chunks_are_as_good_as_one(
 ) -> None:
     config = config_of(*tiny, "mode=freeze", *OPTIMIZERS["adamw"], *MORE)
     fit(config, tmp_path / "one")
-    monkeypatch.setattr("carsclf.data.datamodule.CHUNK_BYTES", 1)
-    fit(config, tmp_path / "many", stop_epoch=2)
+    monkeypatch.setattr("carsclf.features.datamodule.CHUNK_BYTES", 1)
+    fit(config, tmp_path / "many", on_epoch=until(2))
     fit(config, tmp_path / "many", resume=True)
     one, two = state(tmp_path / "one"), state(tmp_path / "many")
     assert all(torch.equal(one[k], two[k]) for k in one)
@@ -105,16 +117,14 @@ def test_views_are_kept_sampled_by_epoch_and_resumed(
     config = config_of(*tiny, *VIEWS, "trainer.max_epochs=3")
     fit(config, tmp_path / "whole")
     assert counted == [12, 144]  # validation once, training three times
-    fit(config, tmp_path / "parts", stop_epoch=1)
+    fit(config, tmp_path / "parts", on_epoch=until(1))
     fit(config, tmp_path / "parts", resume=True)
     fit(config_of(*tiny, *VIEWS, "mode.views=2"), tmp_path / "fewer")
     assert counted == [12, 144]
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert all(torch.equal(one[k], two[k]) for k in one)
 
-    data, _ = make_data(config)
-    make_module(config, make_network(config, 3)[0], data)
-    loader = data.train_dataloader()
+    loader = features_of(config).train_dataloader()
     seen = []
     for epoch in (0, 0, 1):
         loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
@@ -153,14 +163,13 @@ def test_lbfgs_finds_what_sklearn_finds_and_resumes(
         "trainer.max_epochs=10", f"optimizer.weight_decay={decay}",
     )  # fmt: skip
     fit(config, tmp_path / "whole")
-    fit(config, tmp_path / "parts", stop_epoch=2)
+    fit(config, tmp_path / "parts", on_epoch=until(2))
     fit(config, tmp_path / "parts", resume=True)
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert all(torch.equal(one[k], two[k]) for k in one)
 
-    data, _ = make_data(config)
-    make_module(config, make_network(config, 3)[0], data)
-    x = data.features["train"][torch.arange(48)].numpy()
+    data = features_of(config)
+    x = data.rows["train"][torch.arange(48)].numpy()
     y = [sample.target for sample in data.splits["train"]]
     sklearn = LogisticRegression(C=1 / (decay * len(y)), tol=1e-8, max_iter=1000).fit(x, y)
     assert np.allclose(one["fc.weight"].numpy(), sklearn.coef_, atol=1e-3)

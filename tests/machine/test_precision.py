@@ -18,6 +18,7 @@ from carsclf.models.networks import create
 from carsclf.records import Run, RunFolder
 from carsclf.training.run import fit, prepare
 from carsclf.training.timed_steps import settle_training, timed_steps
+from tests.conftest import until
 
 Make = Callable[..., DictConfig]
 AUTO = ["trainer.precision=auto", "model.channels_last=auto"]
@@ -76,7 +77,7 @@ def test_a_resumed_run_keeps_its_choice(
 ) -> None:
     config = config_of(*tiny, *AUTO)
     win(monkeypatch, Choice("32-true", False))
-    fit(config, tmp_path / "run", stop_epoch=1)
+    fit(config, tmp_path / "run", on_epoch=until(1))
     shutil.rmtree(cache / "precision")
     counted = win(monkeypatch, Choice("32-true", True))
     run = fit(config, tmp_path / "run", resume=True)
@@ -144,7 +145,7 @@ def test_damaged_and_unwritable_memories(
     config, network = config_of(*tiny, *AUTO), create("test_resnet", num_classes=3)
 
     def choice() -> Choice:
-        return settle_training(config, network, CPU, cached=False)[1]
+        return settle_training(config, network, CPU)[1]
 
     assert choice() == Choice("32-true", False)
     (note,) = (cache / "precision").glob("*.json")
@@ -175,7 +176,7 @@ def test_compiled_runs_keep_timms_names_and_resume(
 ) -> None:
     more = ["mode=freeze", "optimizer.lr=0.02"]  # only a head is compiled: a few seconds
     config = config_of(*tiny, *more, "model.compile=true")
-    fit(config, tmp_path / "compiled", stop_epoch=1)
+    fit(config, tmp_path / "compiled", on_epoch=until(1))
     fit(config, tmp_path / "compiled", resume=True)
     fit(config_of(*tiny, *more), tmp_path / "plain")
     compiled, plain = (

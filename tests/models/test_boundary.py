@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from carsclf.errors import ConfigError
-from carsclf.models.boundary import cut, join, resolve, stages
+from carsclf.models.boundary import Head, cut, join, resolve, stages
 from carsclf.models.networks import create
 
 
@@ -33,8 +33,81 @@ def test_presets_can_be_cut(name: str) -> None:
 def test_a_transformer_is_cut_at_its_head_and_refused_elsewhere() -> None:
     network = create("test_vit", num_classes=3)
     cut(network, "head", 160)
-    with pytest.raises(ConfigError, match=r"cannot be cut at blocks\.1.*head always works"):
+    with pytest.raises(ConfigError, match=r"cannot be cut at blocks\.1.*can be head$"):
         cut(network, "blocks.1", 160)
+
+
+# each with a head of its own make: pooled maps, tokens, convolutions, layers before the classifier
+FAMILIES = (
+    *("dla46_c", "dpn48b", "resnetv2_18", "lcnet_035", "mobilenetv3_small_050", "ghostnet_050"),
+    *(
+        "efficientvit_b0",
+        "levit_256d",
+        "repvit_m0_9",
+        "regnetx_002",
+        "starnet_s050",
+        "fasternet_t0",
+    ),
+    *("xcit_nano_12_p8_224", "pit_ti_224", "cait_xxs24_224", "tiny_vit_5m_224", "test_nfnet"),
+    *("test_coatnet", "shvit_s1", "pvt_v2_b0", "gmlp_ti16_224", "iformer_t"),
+)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_head_of_every_family_comes_off(name: str) -> None:
+    network = create(name, num_classes=3, image_size=64).eval()
+    prefix, head = cut(network, "head", 64)
+    picture = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        pooled = network.forward_head(network.forward_features(picture), pre_logits=True)  # type: ignore[operator]
+        whole = network(picture)
+    assert torch.equal(prefix(picture), pooled)
+    assert pooled.ndim == 2
+    assert torch.allclose(head.eval()(pooled), whole, rtol=1e-4, atol=1e-5)
+    state = join(prefix, head)
+    assert state.keys() == network.state_dict().keys()
+    before = network.get_classifier()  # type: ignore[operator]
+    drawn = sum(p.numel() for p in before.parameters())
+    assert sum(p.numel() for p in head.parameters()) == drawn
+
+
+def test_a_head_that_pools_is_cut_behind_its_pooling() -> None:
+    network = create("sequencer2d_s", num_classes=3, image_size=64, layers=(1, 1, 1, 1))
+    prefix, head = cut(network, "head", 64)
+    assert {name for name, _ in head.named_parameters()} == {"head.fc.weight", "head.fc.bias"}
+    assert prefix(torch.rand(1, 3, 64, 64)).shape == (1, 384)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_resnet",
+        "test_efficientnet",
+        "test_vit",
+        "dla46_c",
+        "dpn48b",
+        "test_nfnet",
+        "lcnet_035",
+    ],
+)
+def test_dropout_before_the_classifier_stays_with_the_head(name: str) -> None:
+    plain = cut(create(name, num_classes=3, image_size=64), "head", 64)[1]
+    assert isinstance(plain, Head)
+    assert plain.dropout.p == 0
+    head = cut(create(name, num_classes=3, image_size=64, drop_rate=0.3), "head", 64)[1]
+    assert isinstance(head, Head)
+    assert head.dropout.p == pytest.approx(0.3)
+    assert head.linear is None
+    features = torch.rand(2, head.get_submodule(head.path).weight.shape[1])  # type: ignore[union-attr,index]
+    assert not torch.equal(head.train()(features), head(features))
+    assert torch.equal(head.eval()(features), head(features))
+
+
+def test_networks_without_stages_say_so() -> None:
+    network = create("mvitv2_tiny", num_classes=3, image_size=64)
+    assert stages(network) == []
+    with pytest.raises(ConfigError, match="has no stages to cut between: mode=freeze"):
+        resolve(4, network)
 
 
 def test_prefix_stays_in_evaluation_mode_without_gradients() -> None:

@@ -13,7 +13,7 @@ from carsclf.options.kinds import checked
 from carsclf.options.table import COMMANDS
 from tests.conftest import ROOT
 
-FREE = ("hydra", "space", "model.args", "mode.module")
+FREE = ("hydra", "space")
 """What has a class of its own that checks it, or is Hydra's."""
 GROUPS = [
     (command, path.parent.name, path.stem)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from carsclf.records import Run, RunFolder
 from carsclf.training.cost_meter import CostMeter
 from carsclf.training.run import fit
+from tests.conftest import until
 
 Make = Callable[..., DictConfig]
 
@@ -24,7 +25,7 @@ def test_parts_add_up_over_a_resume(
     tiny: list[str], config_of: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = config_of(*tiny, "trainer.max_epochs=4")
-    first = fit(config, tmp_path / "run", stop_epoch=2)
+    first = fit(config, tmp_path / "run", on_epoch=until(2))
     run = fit(config, tmp_path / "run", resume=True)
     seconds = sum(pd.read_csv(RunFolder(tmp_path / "run").metrics)["seconds"].tolist())
     names = {f"{p}_seconds" for p in ("data", "forward", "backward", "optimizer", "validation")}

@@ -13,8 +13,9 @@ from carsclf.data.build import make_data
 from carsclf.inference.predict import load_model, predict
 from carsclf.models.networks import build_network
 from carsclf.records import ModelCard, Predictions, Run, RunFolder
-from carsclf.training.build import make_module, make_network
-from carsclf.training.run import fit
+from carsclf.training.build import cut_network, make_module, make_network
+from carsclf.training.run import fit, prepare
+from carsclf.training.trainer import make_trainer
 
 Make = Callable[..., DictConfig]
 MODES = {
@@ -115,8 +116,8 @@ def test_several_seeds_may_share_one_split(tiny: list[str], config_of: Make) -> 
 def test_head_and_backbone_learn_at_their_own_rates(tiny: list[str], config_of: Make) -> None:
     config = config_of(*tiny, "optimizer=sgd", "schedule=constant", "optimizer.head_lr_factor=10")
     data, _ = make_data(config)
-    network, _ = make_network(config, 3)
-    module, _ = make_module(config, network, data)
+    halves = cut_network(config, make_network(config, 3)[0], data)
+    module = make_module(config, halves, data, make_trainer(config, Path(), []))
     groups = {g["name"]: g["lr"] for g in module.configure_optimizers().param_groups}
     assert groups == {"backbone": 0.01, "head": pytest.approx(0.1)}
 
@@ -135,10 +136,8 @@ def test_features_are_found_again_and_a_changed_photo_is_noticed(
 ) -> None:
     from tests.conftest import draw
 
-    def make(*more: str) -> None:
-        config = config_of(*tiny, "mode=freeze", "seed=11", *more)
-        data, _ = make_data(config)
-        make_module(config, make_network(config, 3)[0], data)
+    def make(*more: str, mode: str = "freeze") -> None:
+        prepare(config_of(*tiny, f"mode={mode}", "seed=11", *more))
 
     make()
     make()
@@ -148,5 +147,5 @@ def test_features_are_found_again_and_a_changed_photo_is_noticed(
     make()
     assert counted == [60, 1]
     make("data.image_size=40")
-    make("mode.boundary=1", "mode.module.path=carsclf.training.modules.FreezeModule")
+    make("mode.boundary=1", mode="partial")
     assert counted == [60, 1, 60, 60]

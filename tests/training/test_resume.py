@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from carsclf.errors import CheckpointError
 from carsclf.models.networks import create
 from carsclf.records import RunFolder
-from carsclf.training.modules import FineTuneModule
+from carsclf.training.modules import TransferModule
 from carsclf.training.run import fit
+from tests.conftest import until
 
 Make = Callable[..., DictConfig]
 SCHEDULES = {
@@ -43,9 +44,9 @@ def test_stopping_and_going_on_is_exact(
     config = config_of(*tiny, *SCHEDULES[schedule], "augmentation=light", "trainer.max_epochs=4")
     fit(config, tmp_path / "whole")
     seen: list[int] = []
-    fit(config, tmp_path / "parts", stop_epoch=1)
+    fit(config, tmp_path / "parts", on_epoch=until(1))
     part = fit(
-        config, tmp_path / "parts", stop_epoch=3, resume=True, on_epoch=lambda e, *_: seen.append(e)
+        config, tmp_path / "parts", resume=True, on_epoch=lambda e, *_: seen.append(e) or e < 3
     )
     assert (part.finished, part.epochs, seen) == (False, 3, [2, 3])
     assert fit(config, tmp_path / "parts", resume=True).finished
@@ -83,15 +84,15 @@ def test_sigkill_and_resume(
         os.kill(os.getpid(), signal.SIGKILL)
 
     def train_and_die() -> None:
-        step = FineTuneModule.training_step
+        step = TransferModule.training_step
 
-        def deadly(self: FineTuneModule, batch: dict[str, torch.Tensor], i: int) -> torch.Tensor:
+        def deadly(self: TransferModule, batch: dict[str, torch.Tensor], i: int) -> torch.Tensor:
             if self.current_epoch == 2 and i == 3:
                 die()
             return step(self, batch, i)
 
         if inside:
-            monkeypatch.setattr(FineTuneModule, "training_step", deadly)
+            monkeypatch.setattr(TransferModule, "training_step", deadly)
         fit(
             config,
             tmp_path / "killed",
@@ -109,7 +110,7 @@ def test_frozen_runs_resume_with_small_checkpoints(
 ) -> None:
     config = config_of(*tiny, "mode=freeze", "trainer.max_epochs=3")
     fit(config, tmp_path / "whole")
-    fit(config, tmp_path / "parts", stop_epoch=1)
+    fit(config, tmp_path / "parts", on_epoch=until(1))
     last = RunFolder(tmp_path / "parts").last
     state = torch.load(last, weights_only=True)["state_dict"]
     assert set(state) == {"rest.fc.weight", "rest.fc.bias"}
@@ -123,7 +124,7 @@ def test_other_frozen_weights_are_refused_on_resume(
     first, second = (create("test_resnet", num_classes=3).state_dict() for _ in range(2))
     save_file(first, tmp_path / "weights.safetensors")
     config = config_of(*tiny, "mode=freeze", f"model.weights={tmp_path}/weights.safetensors")
-    fit(config, tmp_path / "run", stop_epoch=1)
+    fit(config, tmp_path / "run", on_epoch=until(1))
     save_file(second, tmp_path / "weights.safetensors")
     with pytest.raises(CheckpointError, match="not those this run began with"):
         fit(config, tmp_path / "run", resume=True)

@@ -103,3 +103,15 @@ def test_everything_is_recorded_in_order(table):
     train(loop, take(loop))
     kinds = [kind for kind, _ in records]
     assert kinds == ["suggest", "start"] + ["result", "decision"] * HORIZON
+
+
+def test_a_trial_that_diverged_later_is_no_winner(table):
+    loop, _ = make_loop(table)
+    wild, calm = take(loop), take(loop)
+    loop.tell(wild, 1, {SCORE: 0.9}, 1.0)
+    loop.tell(calm, 1, {SCORE: 0.4}, 1.0)
+    assert loop.best is wild
+    loop.reject(wild, "val/top1 became nan in epoch 2")
+    assert loop.best is calm
+    loop.reject(calm, "val/top1 became nan in epoch 2")
+    assert loop.best is None

@@ -120,18 +120,6 @@ def test_multitask_uses_every_fidelity_cheap_ones_first():
     assert np.mean(suggested[10:]) > 0.1
 
 
-def test_multitask_saves_and_restores(table, tmp_path):
-    one, _ = make_searches()["multitask"].build(table.space, HORIZON)
-    for number in range(15):
-        one.on_trial_complete(
-            str(number), {SCORE: table.accuracy[table.row(one.suggest(str(number))), 2].item()}
-        )
-    one.save(str(tmp_path / "state"))
-    other, _ = make_searches()["multitask"].build(table.space, HORIZON)
-    other.restore(str(tmp_path / "state"))
-    assert one.suggest("next") == other.suggest("next")
-
-
 def test_a_failed_trial_counts_as_bad_for_multitask(table):
     searcher, _ = make_searches()["multitask"].build(table.space, HORIZON)
     searcher.suggest("0")

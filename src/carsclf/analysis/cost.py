@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-NOTHING_GAINED = "undefined: nothing was gained over the baseline"
-NO_BASELINE = "unknown: no baseline was trained"
+NOTHING_GAINED = "undefined: nothing was gained over the best known without it"
+NO_BASELINE = "unknown: nothing was trained to compare with"
 NO_PRICE = "unknown: no price per device hour was given"
 
 

@@ -5,6 +5,8 @@ import pandas as pd
 
 from carsclf.errors import DataError
 
+LARGEST_LOSS = float(-np.log(np.finfo(np.float32).tiny))  # 87.3 nats, of one picture
+
 
 def metrics(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """top1, top5, macro_f1 in [0, 1] and loss (mean negative log-likelihood, nats)."""
@@ -35,9 +37,9 @@ def macro_f1(targets: np.ndarray, predicted: np.ndarray, k: int) -> float:
 
 
 def log_loss(targets: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean of -ln p(class), in [0, inf); probabilities are clipped at 1e-12."""
-    p = probabilities[np.arange(len(targets)), targets]
-    return float(-np.log(np.clip(p, 1e-12, None)).mean())
+    """Mean of -ln p(class), each at most LARGEST_LOSS: what float32 probabilities can tell."""
+    p = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    return float(-np.log(np.clip(p, np.exp(-LARGEST_LOSS), None)).mean())
 
 
 def confusion(targets: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
@@ -67,7 +69,7 @@ def worst(targets: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarr
 
 
 def check(targets: np.ndarray, probabilities: np.ndarray) -> None:
-    """Refuses lengths that differ, and targets that are no column."""
+    """Refuses lengths that differ, targets that are no column, and what is no probability."""
     if len(targets) != len(probabilities):
         raise DataError(f"{len(targets)} targets but {len(probabilities)} rows of probabilities")
     if len(targets) == 0:
@@ -76,4 +78,9 @@ def check(targets: np.ndarray, probabilities: np.ndarray) -> None:
         raise DataError(
             f"targets lie in {targets.min()}..{targets.max()}, expected "
             f"0..{probabilities.shape[1] - 1} (pictures without a label cannot be scored)"
+        )
+    if bad := int((~np.isfinite(probabilities)).any(axis=1).sum()):
+        raise DataError(
+            f"the model says no number of {bad} of {len(targets)} pictures (nan or infinite "
+            "outputs): its weights have diverged or are damaged"
         )

@@ -3,19 +3,22 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule
-from carsclf.data.images import check_crop, unreadable
+from carsclf.data.decoding import DECODERS
+from carsclf.data.images import check_crop, file_identity, unreadable
 from carsclf.data.packed import open_pack
-from carsclf.data.samples import Sample, Source, list_some
+from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
 from carsclf.data.splits import split
 from carsclf.data.transforms import build_transforms
 from carsclf.errors import DataError
@@ -29,7 +32,8 @@ def make_data(config: DictConfig) -> tuple[CarsDataModule, list[str]]:
     """The DataModule of a training's configuration, and the ids of photos left out."""
     settings: dict[str, Any] = OmegaConf.to_container(config.data, resolve=True)  # type: ignore[assignment]
     settings.pop("name")  # for people
-    source = instantiate(settings.pop("source"), root=settings.pop("root"))
+    own = settings.keys() - signature(build_data).parameters.keys() - {"source"}
+    source = instantiate(settings.pop("source"), **{key: settings.pop(key) for key in own})
     augmentation = instantiate(config.augmentation)
     return build_data(source, augmentation, cache=cache_root(), seed=config.seed, **settings)
 
@@ -62,15 +66,10 @@ def build_data(
     check_crop(source.samples, crop, margin)
     rules = {train.stored, evaluation.stored} if packed else set()
     packs = {rule: open_pack(cache, source, rule, crop=crop, margin=margin) for rule in rules}
-    left_out = packs[train.stored].unreadable if packs else unreadable_ids(source.samples, cache)
-    if left_out and not skip_unreadable:
-        raise DataError(
-            f"{len(left_out)} of {len(source.samples)} photos below {source.root} cannot be read: "
-            f"{list_some(left_out)}; replace them, or leave them out with data.skip_unreadable=true"
-        )
-    if left_out:
-        log.warning("%d unreadable photos left out: %s", len(left_out), list_some(left_out))
-        source = source.without(set(left_out))
+    left_out = {id: why for pack in packs.values() for id, why in pack.unreadable.items()}
+    if not packed:
+        left_out = why_unreadable(source.samples, cache)
+    whole = source = _readable(source, left_out, skip=skip_unreadable)
     if classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
     if protocol == "auto":
@@ -95,8 +94,21 @@ def build_data(
         margin=margin,
         protocol=protocol,
         packs=packs,
+        noted=source.noted,
     )
-    return module, left_out
+    rank_zero_only(log.info)("%s", what_was_read(whole, module))  # of several processes, one
+    return module, list(left_out)
+
+
+def _readable(source: Source, why: Mapping[str, str], *, skip: bool) -> Source:
+    """The source without unreadable photos, or one line that names them."""
+    if why and not skip:
+        said = [f"{id} ({reason})" for id, reason in why.items()]
+        raise DataError(
+            f"{len(why)} of {len(source.samples)} photos below {source.root} cannot be read: "
+            f"{list_some(said)}; replace them, or leave them out with data.skip_unreadable=true"
+        )
+    return source.without(why) if why else source
 
 
 def pick_workers(workers: int | str, *, packed: bool) -> int:
@@ -113,19 +125,44 @@ def pick_workers(workers: int | str, *, packed: bool) -> int:
     return min(8, cores // 2)
 
 
-def unreadable_ids(samples: Sequence[Sample], cache: Path) -> list[str]:
-    """Ids of photos that cannot be decoded; remembered until a file's size or time changes."""
-    digest = hashlib.blake2b(digest_size=16)
+def what_was_read(source: Source, module: CarsDataModule) -> str:
+    """One line: classes, photos per split and whence these, and what was left out and why."""
+    names, splits = module.class_names, module.splits
+    used = {sample.id for part in splits.values() for sample in part}
+    others = [name for name in source.class_names if name not in set(names)]
+    targets = {source.class_names.index(name) for name in others}
+    rest = [s.id for s in source.samples if s.id not in used and s.target not in targets]
+    left_out = {**source.left_out, "classes not asked for": others, "beyond data.fraction": rest}
+    seen = {sample.given for sample in source.samples}
+    given = [name for name in ("train", "val", "test") if name in seen]
+    how = "drawn"
+    if given:
+        kept = module.protocol == "official"
+        drawn = [name for name in splits if name not in given]
+        how = f"{', '.join(given)} as given" if kept else f"drawn anew from {' + '.join(given)}"
+        how += f", {' and '.join(drawn)} drawn from train" if kept and drawn else ""
+    parts = ", ".join(f"{len(part)} {name}" for name, part in splits.items())
+    return (
+        f"data: {len(names)} classes ({list_some(names, 4)}), {parts} photos ({module.protocol}: "
+        f"{how}) below {shown(str(source.root))}"
+        f"{told_left_out({why: what for why, what in left_out.items() if what})}"
+    )
+
+
+def why_unreadable(samples: Sequence[Sample], cache: Path) -> dict[str, str]:
+    """Why, of the ids of photos that cannot be decoded; remembered until a file is another one."""
+    digest = hashlib.blake2b(DECODERS.encode(), digest_size=16)
     for sample in samples:
-        stat = sample.path.stat()
-        digest.update(f"{sample.path}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+        digest.update(f"|{sample.path}|{file_identity(sample.path)}".encode())
     note = cache / "unreadable" / f"{digest.hexdigest()}.json"
     if note.is_file():
         return json.loads(note.read_text())
     bad = unreadable(samples, workers=available_cores())
-    with atomic_write(note) as temporary:
-        temporary.write_text(json.dumps(bad))
-    return bad
+    reasons = {id: error.reason for id, error in bad.items()}
+    if all(error.lasting for error in bad.values()):
+        with atomic_write(note) as temporary:
+            temporary.write_text(json.dumps(reasons))
+    return reasons
 
 
 def class_counts(module: CarsDataModule) -> list[dict[str, object]]:

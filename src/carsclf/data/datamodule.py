@@ -5,25 +5,23 @@ sees exactly the pictures that an undisturbed run would have seen.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from carsclf.data.augment import draws
-from carsclf.data.features import FeatureDataset, FeatureLoader, Features, Item
 from carsclf.data.images import read_picture
+from carsclf.data.loaders import Item, SplitLoaders
 from carsclf.data.packed import Pack
-from carsclf.data.sampler import EpochBatches, EpochSampler, mini_batches
+from carsclf.data.sampler import EpochBatches, EpochSampler
 from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
 from carsclf.data.transforms import EvalTransform, Stored, TrainTransform
-from carsclf.errors import ConfigError
 
-CHUNK_BYTES = 64 << 20  # of features that one training step gets
-EVAL_BYTES = 16 << 20  # of features that pass at once, where activations need memory too
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class PictureDataset(Dataset[Item]):
@@ -69,16 +67,8 @@ class PictureDataset(Dataset[Item]):
         return self.transform.stored.array(picture)
 
 
-Loader = DataLoader[Item] | FeatureLoader
-
-
-class CarsDataModule(pl.LightningDataModule):
-    """Loaders over the splits of one source. A batch holds pictures (uint8) or features.
-
-    `features`, given per split name, replaces the pictures by cached outputs of a frozen prefix;
-    `views` is the number of rows for each training photo. With `chunked`, a training batch of
-    features holds many mini-batches of `batch_size`.
-    """
+class CarsDataModule(SplitLoaders):
+    """Pictures (uint8) of one source's splits; features of them are another data module's."""
 
     def __init__(
         self,
@@ -94,28 +84,14 @@ class CarsDataModule(pl.LightningDataModule):
         margin: float = 0.0,
         protocol: str = "fractions",
         packs: Mapping[Stored, Pack] | None = None,
+        noted: "pd.DataFrame | None" = None,
     ) -> None:
-        super().__init__()
-        if not 1 <= batch_size <= len(splits["train"]):
-            raise ConfigError(
-                f"data.batch_size={batch_size}: expected 1 to {len(splits['train'])}, the "
-                "number of training pictures"
-            )
-        self.splits, self.class_names, self.protocol = splits, class_names, protocol
+        super().__init__(splits, class_names, batch_size=batch_size, seed=seed)
+        self.protocol, self.workers = protocol, workers
         self.train_transform, self.eval_transform = train_transform, eval_transform
-        self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}
         self.packs = packs or {}
-        self.features: dict[str, Features] = {}
-        self.views, self.chunked = 1, False
-
-    def dataset(self, split: str, *, training: bool = False) -> Dataset[Item] | FeatureDataset:
-        samples = self.splits[split]
-        views = self.views if split == "train" else 1
-        if split in self.features and (training or views == 1):
-            return FeatureDataset(self.features[split], [s.target for s in samples], views)
-        transform = self.train_transform if training else self.eval_transform
-        return self.pictures(samples, transform)
+        self.noted = noted  # of the source
 
     def pictures(
         self, samples: Sequence[Sample], transform: TrainTransform | EvalTransform
@@ -124,71 +100,36 @@ class CarsDataModule(pl.LightningDataModule):
         pack = self.packs.get(transform.stored)
         return PictureDataset(samples, transform, **self.read, pack=pack)
 
-    def train_dataloader(self) -> Loader:
-        return self._loader(self.dataset("train", training=True), training=True)
+    def loader(self, split: str, sampler: EpochSampler) -> DataLoader[Item]:
+        transform = self.train_transform if sampler.shuffle else self.eval_transform
+        return self._batches(self.pictures(self.splits[split], transform), sampler)
 
-    def val_dataloader(self) -> Loader:
-        return self._loader(self.dataset("val"), training=False)
-
-    def eval_loader(self, split: str) -> Loader:
-        """All pictures of a split in the samples' order, on every rank the same."""
-        return self._loader(self.dataset(split), training=False, share=(0, 1))
-
-    def loader_of(self, samples: Sequence[Sample]) -> Loader:
+    def loader_of(
+        self, samples: Sequence[Sample], *, batch_size: int | None = None
+    ) -> DataLoader[Item]:
         """Any samples in their order, through the evaluation transform."""
-        dataset = self.pictures(samples, self.eval_transform)
-        return self._loader(dataset, training=False, share=(0, 1))
+        sampler = EpochSampler(len(samples), seed=self.seed, shuffle=False)
+        return self._batches(self.pictures(samples, self.eval_transform), sampler, batch_size)
 
     def views_of(self, samples: Sequence[Sample], seeds: Sequence[int]) -> DataLoader[Item]:
         """Samples in their order, through the training transform at the seeds given."""
-        return DataLoader(
-            self.pictures(samples, self.train_transform),
-            batch_sampler=BatchSampler(list(enumerate(seeds)), self.batch_size, False),  # type: ignore[arg-type]
-            collate_fn=_as_it_is,
-            num_workers=self.workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        dataset = self.pictures(samples, self.train_transform)
+        return self._load(dataset, BatchSampler(list(enumerate(seeds)), self.batch_size, False))  # type: ignore[arg-type]
 
-    def steps_per_epoch(self, world: int = 1) -> int:
-        """Optimizer steps of one epoch; a last, smaller batch counts unless it is one picture."""
-        size = -(-len(self.splits["train"]) // world)
-        return len(mini_batches(size, self.batch_size, training=True))
+    def _batches(
+        self, dataset: PictureDataset, sampler: EpochSampler, batch_size: int | None = None
+    ) -> DataLoader[Item]:
+        return self._load(dataset, EpochBatches(sampler, batch_size or self.batch_size))
 
-    def _loader(
-        self, dataset: Any, *, training: bool, share: tuple[int, int] | None = None
-    ) -> Loader:
-        rank, world = share or self._share()
-        sampler = EpochSampler(
-            len(dataset), seed=self.seed, shuffle=training, rank=rank, world=world
-        )
-        if training and self.trainer:
-            # after a resume, workers begin to load before Lightning calls set_epoch, and
-            # current_epoch still counts the epoch at whose end the checkpoint was written
-            progress: Any = self.trainer.fit_loop.epoch_progress.current
-            sampler.set_epoch(progress.processed)
-        drop = mini_batches(len(sampler), self.batch_size, training=training).drop_last
-        if isinstance(dataset, FeatureDataset):
-            rows = self._rows(dataset, training=training)
-            return FeatureLoader(dataset, sampler, rows, drop=int(drop))
+    def _load(self, dataset: PictureDataset, batches: BatchSampler) -> DataLoader[Item]:
         return DataLoader(
             dataset,
-            batch_sampler=EpochBatches(sampler, self.batch_size, drop),
+            batch_sampler=batches,
             collate_fn=_as_it_is,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             # persistent workers would be harmless here, but hold their memory between epochs
         )
-
-    def _rows(self, dataset: FeatureDataset, *, training: bool) -> int:
-        """Rows of one batch of features: whole mini-batches in training."""
-        if training and not self.chunked:
-            return self.batch_size
-        most = (CHUNK_BYTES if training else EVAL_BYTES) // dataset.row_bytes
-        return max(1, most // self.batch_size) * self.batch_size
-
-    def _share(self) -> tuple[int, int]:
-        """(rank, ranks) of this process."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,45 +1,86 @@
-"""From a file to pixels: any readable picture becomes RGB, upright, uint8."""
+"""Photos as tensors, why some cannot be read, and how a file is known again."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 
+from carsclf.data.decoding import A_RAW, RAW, decode
 from carsclf.data.samples import Sample
 from carsclf.errors import ConfigError, DataError
 
-Image.MAX_IMAGE_PIXELS = None  # one's own photos: large ones are no attack
+MAX_BYTES = 1 << 30  # of a file: what is larger is a film, say, and would take the memory
 
 
-def read_picture(sample: Sample, *, crop: str = "none", margin: float = 0.0) -> torch.Tensor:
+class Unreadable(DataError):
+    """A photo that cannot be read, and why. `lasting`: the next try will fare no better."""
+
+    def __init__(self, said: str, reason: str = "", *, lasting: bool = True) -> None:
+        super().__init__(said)
+        self.reason, self.lasting = reason or said, lasting
+
+
+def read_picture(
+    sample: Sample, *, crop: str = "none", margin: float = 0.0, content: bytes | None = None
+) -> torch.Tensor:
     """Pixels of one photo, (3, height, width) uint8, upright, optionally cropped to its box.
 
-    Grey, palette, CMYK, 16-bit and transparent pictures (on white) are converted. `margin` widens
-    the box by that share of its sides. Raises DataError naming the photo if it cannot be read.
+    See carsclf.data.decoding for what becomes of other than 8-bit colours. `margin` widens the box
+    by that share of its sides; `content`: the file's, if it was read already. Raises Unreadable,
+    which names the photo.
     """
     try:
-        with Image.open(sample.path) as image:
-            picture = _rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
-        raise DataError(
-            f"{sample.path} cannot be read as a picture ({error}): replace it, or leave "
-            "unreadable ones out with data.skip_unreadable=true"
-        ) from None
-    if crop == "box":
-        picture = picture.crop(_widened(sample, margin, picture.size))
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+        picture = decode(read_file(sample) if content is None else content)
+        if crop == "box":
+            picture = picture.crop(_widened(sample, margin, picture.size))
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+    except Unreadable:
+        raise
+    except DataError as error:
+        raise _unreadable(sample, str(error)) from None
+    except MemoryError:
+        raise _unreadable(sample, "no memory is left for it", lasting=False) from None
 
 
-def unreadable(samples: Sequence[Sample], *, workers: int) -> list[str]:
-    """Ids of photos that cannot be decoded; every photo is decoded once, in parallel.
+def read_file(sample: Sample) -> bytes:
+    """A photo's file; raises Unreadable where that cannot be."""
+    path = sample.path
+    if path.suffix.lower() in RAW:
+        raise _unreadable(sample, A_RAW)
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise _unreadable(sample, f"a file of {size / 2**30:.1f} GiB: at most 1 is read")
+        return path.read_bytes()
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "no memory is left for it"
+        if path.is_symlink() and not path.exists():
+            reason = f"a link to {path.readlink()}, where nothing is"
+        raise _unreadable(sample, reason, lasting=False) from None
+
+
+def file_identity(path: Path) -> list[int]:
+    """Changes whenever the path may lead to another content; empty where it leads to no file.
+
+    Size and time of the last change are not enough: renaming, links and copies that keep times
+    exchange files of equal ones. Inode and time of the status change (ctime) tell these.
+    """
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
+
+
+def unreadable(samples: Sequence[Sample], *, workers: int) -> dict[str, Unreadable]:
+    """Ids of photos that cannot be read; every photo is decoded once, in parallel.
 
     Threads are enough: Pillow lets go of the interpreter while it decodes.
     """
     with ThreadPoolExecutor(workers) as pool:
-        good = list(pool.map(_readable, samples))
-    return [sample.id for sample, ok in zip(samples, good, strict=True) if not ok]
+        errors = list(pool.map(_error, samples))
+    return {s.id: error for s, error in zip(samples, errors, strict=True) if error}
 
 
 def check_crop(samples: Sequence[Sample], crop: str, margin: float) -> None:
@@ -52,23 +93,21 @@ def check_crop(samples: Sequence[Sample], crop: str, margin: float) -> None:
         raise ConfigError("data.crop=box: these photos have no boxes; use data.crop=none")
 
 
-def _readable(sample: Sample) -> bool:
+def _error(sample: Sample) -> Unreadable | None:
     try:
         read_picture(sample)
-    except DataError:
-        return False
-    return True
+    except Unreadable as error:
+        return error
+    return None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        # Pillow clips 16-bit greys to 255 instead of scaling them
-        high_byte = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(high_byte).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+def _unreadable(sample: Sample, reason: str, *, lasting: bool = True) -> Unreadable:
+    return Unreadable(
+        f"{sample.path} cannot be read as a picture ({reason}): replace it, or leave unreadable "
+        "ones out with data.skip_unreadable=true",
+        reason,
+        lasting=lasting,
+    )
 
 
 def _widened(sample: Sample, margin: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -78,5 +117,5 @@ def _widened(sample: Sample, margin: float, size: tuple[int, int]) -> tuple[int,
     left, top = max(0, left - dx), max(0, top - dy)
     right, bottom = min(size[0], right + dx), min(size[1], bottom + dy)
     if right <= left or bottom <= top:
-        raise DataError(f"{sample.path}: its box {sample.box} lies outside the {size} picture")
+        raise DataError(f"its box {sample.box} lies outside the {size} picture")
     return left, top, right, bottom

@@ -10,18 +10,26 @@ from pathlib import Path
 
 import numpy as np
 
+from carsclf.data.decoding import DECODERS
+
 log = logging.getLogger(__name__)
 
-Row = tuple[int, int, int, int]  # offset, height, width, checksum; height 0: not readable
+Row = tuple[int, int, int, int]  # offset, height, width, checksum
 
 
 @dataclass
 class Index:
-    """`index.json`: the map's name, its size and time when last written, a row per photo."""
+    """`index.json`: the map's name, its size and time when last written, and what lies in it.
+
+    rows: of each content; unreadable: why, of each content that DECODERS cannot decode; files:
+    the identity (see file_identity) and the content that each place was last seen with.
+    """
 
     folder: Path
     file: str
     rows: dict[str, Row] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[list[int], str]] = field(default_factory=dict)
     stamp: tuple[int, int] = (0, 0)
     end: int = 0  # of what counts: a killed builder's last pictures may lie behind it
 
@@ -33,6 +41,12 @@ class Index:
     def untouched(self) -> bool:
         """The map is as the index left it: no builder was killed, nobody else wrote into it."""
         return self.pictures.is_file() and _stamp(self.pictures) == self.stamp
+
+    def content(self, place: str, identity: list[int]) -> str | None:
+        """The content at a place; None where it is not known, or another file is there now."""
+        seen, content = self.files.get(place, ([], ""))
+        known = content in self.rows or content in self.unreadable
+        return content if known and identity and seen == identity else None
 
     @classmethod
     def new(cls, folder: Path) -> "Index":
@@ -47,7 +61,11 @@ class Index:
             size, changed = map(int, values["stamp"])
             if any(min(row) < 0 or _end(row) > size for row in rows.values()):
                 raise ValueError("rows outside the map")
-            return cls(folder, Path(values["file"]).name, rows, (size, changed), size)
+            same = values["decoders"] == DECODERS
+            bad = {str(key): str(why) for key, why in values["unreadable"].items() if same}
+            files = {str(p): (list(map(int, i)), str(c)) for p, (i, c) in values["files"].items()}
+            file = Path(values["file"]).name
+            return cls(folder, file, rows, bad, files, (size, changed), size)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -58,6 +76,7 @@ class Index:
         self.stamp = _stamp(self.pictures)
         self.end = self.stamp[0]
         values = {"file": self.file, "stamp": self.stamp, "rows": self.rows}
+        values |= {"unreadable": self.unreadable, "decoders": DECODERS, "files": self.files}
         temporary = self.folder / "index.json.new"
         temporary.write_text(json.dumps(values))
         temporary.replace(self.folder / "index.json")

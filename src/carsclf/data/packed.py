@@ -2,7 +2,8 @@
 
 A pack only ever grows: pictures are appended to `pictures-*.u8`, and the index, replaced in one
 step, says which of them count. So a killed builder leaves a pack that the next one continues,
-readers are never disturbed, and a changed photo (size or time) is simply appended anew.
+readers are never disturbed, and a changed photo is simply appended anew. Pictures are kept by their
+files' content, which is read again only where a file is not the one that was seen before.
 """
 
 import hashlib
@@ -13,19 +14,20 @@ import shutil
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 from rich.progress import Progress
 
-from carsclf.data.images import read_picture
+from carsclf.data.decoding import RULES
+from carsclf.data.images import Unreadable, file_identity, read_file, read_picture
 from carsclf.data.pack_index import Index, Row, map_pixels
 from carsclf.data.samples import Sample, Source
 from carsclf.data.transforms import Stored
@@ -33,8 +35,9 @@ from carsclf.errors import DataError
 from carsclf.machine.devices import available_cores
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-VERSION = 1  # of the folder's content
+VERSION = 2  # of the folder's content
 SAVE_EVERY = 5.0  # seconds of work that a kill may cost
 RESERVE = 64 << 20  # bytes left free beside the pack
 REMEDY = (
@@ -43,16 +46,24 @@ REMEDY = (
 )
 
 
+@dataclass(frozen=True)
+class Photo:
+    """A sample, where its pixels come from, and the identity of the file that was there."""
+
+    sample: Sample
+    place: str
+    identity: list[int]
+
+
 class Pack:
     """Read-only pictures of some samples; processes share the pages, forked or spawned.
 
-    unreadable: ids of the photos that could not be decoded.
+    unreadable: why, of the ids of the photos that could not be decoded.
     """
 
-    def __init__(self, path: Path, rows: Sequence[tuple[Sample, Row]]) -> None:
-        self.path = path
-        self.places = {(s.path, s.box): row[:3] for s, row in rows if row[1]}
-        self.unreadable = [s.id for s, row in rows if not row[1]]
+    def __init__(self, path: Path, rows: Mapping[Sample, Row], unreadable: dict[str, str]) -> None:
+        self.path, self.unreadable = path, unreadable
+        self.places = {(sample.path, sample.box): row[:3] for sample, row in rows.items()}
         self.pixels = map_pixels(path)
 
     def __contains__(self, sample: Sample) -> bool:
@@ -76,28 +87,25 @@ def open_pack(cache: Path, source: Source, stored: Stored, *, crop: str, margin:
     One process builds, others wait. Raises DataError, in one line, where the cache cannot be
     written or has too little space.
     """
-    rule = {**asdict(stored), "crop": crop, "margin": margin, "version": VERSION}
+    rule = {**asdict(stored), "crop": crop, "margin": margin, "version": [VERSION, RULES]}
     digest = _digest(json.dumps(rule, sort_keys=True), str(source.root))[:12]
     folder = cache / "packed" / f"{source.name}-{stored.rule}-{stored.size}-{digest}"
-    photos = {_photo_key(sample): sample for sample in source.samples}
-
-    def decode(sample: Sample) -> np.ndarray | DataError:
-        try:
-            return stored.array(read_picture(sample, crop=crop, margin=margin))
-        except DataError as error:
-            return error
-
+    boxed = crop == "box"
+    photos = [
+        Photo(s, f"{s.path}|{s.box if boxed else None}", file_identity(s.path))
+        for s in source.samples
+    ]
+    failed: dict[str, str] = {}
     try:
         index = Index.read(folder)
-        if index is None or not index.untouched or not index.rows.keys() >= photos.keys():
+        if index is None or not index.untouched or _lacking(index, photos):
             with _alone(folder):
                 index = Index.read(folder) or Index.new(folder)
                 index.mend()
-                lacking = {k: s for k, s in photos.items() if k not in index.rows}
-                if lacking or not index.untouched:
-                    _check_space(folder, list(lacking.values()), stored, crop)
-                    _add(index, lacking, decode)
-        return Pack(index.pictures, [(s, index.rows[key]) for key, s in photos.items()])
+                if (lacking := _lacking(index, photos)) or not index.untouched:
+                    _check_space(folder, [photo.sample for photo in lacking], stored, crop)
+                    failed = _add(index, lacking, _Decoder(index, stored, crop, margin))
+        return _pack(index, photos, failed)
     except OSError as error:
         raise DataError(
             f"the packed photos in {folder} cannot be written or read ({error.strerror or error}): "
@@ -105,36 +113,80 @@ def open_pack(cache: Path, source: Source, stored: Stored, *, crop: str, margin:
         ) from error
 
 
-def _add(
-    index: Index,
-    samples: dict[str, Sample],
-    decode: Callable[[Sample], np.ndarray | DataError],
-) -> None:
-    """Decodes with all cores, appends in order; at most a few pictures per core are in memory."""
-    began, saved = time.perf_counter(), time.monotonic()
+def _lacking(index: Index, photos: Sequence[Photo]) -> list[Photo]:
+    return [photo for photo in photos if index.content(photo.place, photo.identity) is None]
+
+
+def _pack(index: Index, photos: Sequence[Photo], failed: dict[str, str]) -> Pack:
+    """failed: reasons that are not kept, since the next try may fare better."""
+    rows, unreadable = {}, {}
+    for photo in photos:
+        content = index.content(photo.place, photo.identity)
+        if content is None or content in index.unreadable:
+            why = index.unreadable.get(content or "") or failed.get(photo.place)
+            unreadable[photo.sample.id] = why or "it changed while it was read"
+        else:
+            rows[photo.sample] = index.rows[content]
+    return Pack(index.pictures, rows, unreadable)
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    index: Index
+    stored: Stored
+    crop: str
+    margin: float
+
+    def __call__(self, photo: Photo) -> tuple[str, np.ndarray | Unreadable | None]:
+        """A key of the content, and its picture, or why there is none; None: packed already."""
+        key, sample = "", photo.sample
+        try:
+            content = read_file(sample)
+            box = sample.box if self.crop == "box" else None
+            key = _digest(hashlib.blake2b(content, digest_size=16).hexdigest(), repr(box))
+            if key in self.index.rows or key in self.index.unreadable:
+                return key, None
+            picture = read_picture(sample, crop=self.crop, margin=self.margin, content=content)
+            return key, self.stored.array(picture)
+        except Unreadable as error:
+            return key, error
+        except RuntimeError as error:  # torch has no memory for it
+            return key, Unreadable(str(error), lasting=False)
+
+
+def _add(index: Index, photos: Sequence[Photo], decode: _Decoder) -> dict[str, str]:
+    """Decodes with all cores, appends in order; at most a few pictures per core are in memory.
+
+    Returns, for each place, the reasons that are not kept.
+    """
+    began, saved, failed, new = time.perf_counter(), time.monotonic(), {}, 0
     with open(index.pictures, "ab") as out, Progress(transient=True) as bar:
         out.truncate(index.end)
         offset = index.end
-        done = _in_order(decode, samples.values())
-        for key, picture in bar.track(
-            zip(samples, done, strict=True), len(samples), description="packing photos"
+        done = _in_order(decode, photos)
+        for photo, (key, picture) in bar.track(
+            zip(photos, done, strict=True), len(photos), description="packing photos"
         ):
-            if isinstance(picture, DataError):
-                log.warning("%s", picture)
-                index.rows[key] = (offset, 0, 0, 0)
-                continue
-            out.write(picture.data)
-            height, width, _ = picture.shape
-            index.rows[key] = (offset, height, width, zlib.crc32(picture.data))
-            offset += picture.nbytes
+            if isinstance(picture, Unreadable):
+                if not picture.lasting:
+                    failed[photo.place] = picture.reason
+                    continue
+                index.unreadable[key] = picture.reason
+            elif picture is not None and key not in index.rows:  # of two with one content, one
+                out.write(picture.data)
+                height, width, _ = picture.shape
+                index.rows[key] = (offset, height, width, zlib.crc32(picture.data))
+                offset, new = offset + picture.nbytes, new + 1
+            index.files[photo.place] = (photo.identity, key)
             if time.monotonic() - saved > SAVE_EVERY:
                 _save(index, out)
                 saved = time.monotonic()
         _save(index, out)
-    if samples:
+    if new:
         seconds = time.perf_counter() - began
         where = (_size(offset), index.folder)
-        log.info("packed %d photos in %.1f s: %s in %s", len(samples), seconds, *where)
+        log.info("packed %d photos in %.1f s: %s in %s", new, seconds, *where)
+    return failed
 
 
 def _save(index: Index, out: Any) -> None:
@@ -143,15 +195,13 @@ def _save(index: Index, out: Any) -> None:
     index.write()
 
 
-def _in_order(
-    work: Callable[[Sample], np.ndarray | DataError], samples: Iterable[Sample]
-) -> Iterator[np.ndarray | DataError]:
-    """Results in the samples' order. Threads: Pillow and torch let go of the interpreter."""
+def _in_order(work: Callable[[Photo], T], photos: Iterable[Photo]) -> Iterator[T]:
+    """Results in the photos' order. Threads: Pillow and torch let go of the interpreter."""
     cores = available_cores()
-    pool, waiting = ThreadPoolExecutor(cores), deque[Future[np.ndarray | DataError]]()
+    pool, waiting = ThreadPoolExecutor(cores), deque[Future[T]]()
     try:
-        for sample in samples:
-            waiting.append(pool.submit(work, sample))
+        for photo in photos:
+            waiting.append(pool.submit(work, photo))
             if len(waiting) >= 4 * cores:
                 yield waiting.popleft().result()
         while waiting:
@@ -199,15 +249,9 @@ def _bytes_needed(samples: Sequence[Sample], stored: Stored, crop: str) -> int:
             else:
                 with Image.open(sample.path) as image:
                     pixels += stored.pixels(*image.size)
-        except (OSError, SyntaxError, ValueError, ZeroDivisionError):
+        except Exception:  # as in carsclf.data.decoding
             continue  # the decoder will name it
     return 3 * pixels * len(samples) // len(chosen)
-
-
-def _photo_key(sample: Sample) -> str:
-    """Changes with the file's place, size or time, and with the box."""
-    stat = sample.path.stat()
-    return _digest(str(sample.path), str(stat.st_size), str(stat.st_mtime_ns), repr(sample.box))
 
 
 def _digest(*parts: str) -> str:

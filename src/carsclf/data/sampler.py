@@ -7,9 +7,10 @@ from torch.utils.data import BatchSampler, Sampler
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """(position, seed) pairs of one epoch; shuffled by (seed, epoch), sharded by rank.
+    """(position, seed) pairs of one epoch; shuffled by (seed, epoch), shared out by rank.
 
-    Lightning calls `set_epoch` before each epoch, after a resume too.
+    Shuffled, that is in training, all ranks get equally many: a rank with a batch more would wait
+    for the others for ever. Lightning calls `set_epoch` before each epoch, after a resume too.
     """
 
     def __init__(
@@ -23,34 +24,52 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-(self.size - self.rank) // self.world)
+        own = -(-(self.size - self.rank) // self.world)
+        return self.size // self.world if self.shuffle else own
 
     def drawn(self) -> tuple[np.ndarray, np.ndarray]:
         """This epoch's positions, and the seed of each."""
         rng = np.random.default_rng((self.seed, self.epoch))
         order = rng.permutation(self.size) if self.shuffle else np.arange(self.size)
         seeds = rng.integers(2**63, size=self.size)
-        own = order[self.rank :: self.world]
+        own = order[self.rank :: self.world][: len(self)]
         return own, seeds[own]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         for position, seed in zip(*self.drawn(), strict=True):
             yield int(position), int(seed)
 
+    def batches(self, batch_size: int) -> list[int]:
+        """Sizes of the batches it is cut into: as many in every rank.
+
+        In training a last batch of one picture is left out, as BatchNorm cannot train on it.
+        Elsewhere every picture counts, so a rank with one picture less may have smaller batches.
+        """
+        size = len(self)
+        if self.shuffle and size % batch_size == 1 and size > 1:
+            size -= 1
+        longest = size if self.shuffle else -(-self.size // self.world)
+        count = -(-longest // batch_size)
+        full = [min(batch_size, size - start) for start in range(0, size, batch_size)]
+        if len(full) == count:
+            return full
+        return [len(part) for part in np.array_split(np.arange(size), count)]
+
 
 class EpochBatches(BatchSampler):
-    """A BatchSampler that hands `set_epoch` on, however Lightning looks for it."""
+    """Batches of (position, seed) pairs; hands `set_epoch` on, however Lightning looks for it."""
 
-    def __init__(self, sampler: EpochSampler, batch_size: int, drop_last: bool) -> None:
-        super().__init__(sampler, batch_size, drop_last)  # type: ignore[arg-type]
+    def __init__(self, sampler: EpochSampler, batch_size: int) -> None:
+        super().__init__(sampler, batch_size, drop_last=False)  # type: ignore[arg-type]
         self.sampler: EpochSampler = sampler  # type: ignore[assignment]
 
     def set_epoch(self, epoch: int) -> None:
         self.sampler.set_epoch(epoch)
 
+    def __len__(self) -> int:
+        return len(self.sampler.batches(self.batch_size))
 
-def mini_batches(size: int, batch_size: int, *, training: bool) -> BatchSampler:
-    """How many, and whether a last, smaller one is dropped."""
-    # BatchNorm cannot train on a batch of one picture, so such a remainder is dropped
-    drop = training and size % batch_size == 1 and size > 1
-    return BatchSampler(range(size), batch_size, drop)
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:  # type: ignore[override]
+        drawn = iter(self.sampler)
+        for size in self.sampler.batches(self.batch_size):
+            yield [next(drawn) for _ in range(size)]

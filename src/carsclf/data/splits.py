@@ -22,9 +22,10 @@ def split(
 ) -> Splits:
     """Divides a source; depends on the seed and the sample ids only, never on listing order.
 
-    official: the source's own test photos, and `val_fraction` of each label of the rest (or the
-    source's own validation photos). published: 20 % of each label of all photos for validation, no
-    test (the study's protocol). fractions: `val_fraction` and `test_fraction` of each label.
+    official: the source's own validation and test photos; where it has none, `val_fraction` and
+    `test_fraction` of each label of its training photos. published: 20 % of each label of all
+    photos for validation, no test (the study's protocol). fractions: `val_fraction` and
+    `test_fraction` of each label.
     `fraction` keeps that share of each label of the training photos (at least one).
     """
     _check(source, protocol, val_fraction, test_fraction, fraction)
@@ -35,8 +36,14 @@ def split(
         parts = _cut(samples, seed, val=val_fraction, test=test_fraction)
     else:
         given = {name: [s for s in samples if s.given == name] for name in ("train", "val", "test")}
-        parts = given if given["val"] else _cut(given["train"], seed, val=val_fraction)
-        parts["test"] = given["test"]
+        if given["test"] and test_fraction:
+            raise ConfigError(
+                f"data.test_fraction={test_fraction}: these photos have a test part of their own, "
+                "which protocol official keeps; data.protocol=fractions draws all parts anew"
+            )
+        val = 0 if given["val"] else val_fraction
+        parts = _cut(given["train"], seed, val=val, test=test_fraction)
+        parts = {name: part or given[name] for name, part in parts.items()}
     if fraction < 1:
         parts["train"] = _share(parts["train"], seed, fraction)
     _check_parts(source, parts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from carsclf.data.samples import Sample, Source, list_some
+from carsclf.data.samples import Sample, Source, data_root, list_some
 from carsclf.errors import DataError
 
 OFFICIAL_TRAIN, OFFICIAL_TEST, ALL = 8144, 8041, 16185
@@ -23,9 +23,7 @@ def stanford_cars(root: str | Path, *, name: str = "stanford_cars") -> Source:
 
     Raises DataError for a folder that is neither layout, labels outside 1..n, absent photos.
     """
-    root = Path(root).expanduser().resolve()
-    if not root.is_dir():
-        raise DataError(f"data.root={root} is no folder: expected {LAYOUTS}")
+    root = data_root(root, f"expected {LAYOUTS}")
     if (root / "cars_annos.mat").is_file():
         class_names, samples = _all_in_one(root)
     elif (root / "devkit" / "cars_train_annos.mat").is_file():

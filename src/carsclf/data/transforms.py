@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2.functional import resize
+from torchvision.transforms.v2.functional import center_crop, resize
 
 from carsclf.data.augment import Augmentation, Draws, area_crop, draws, random_crop
 from carsclf.errors import ConfigError, nearest
 
 Step = partial[np.ndarray] | Augmentation
+LONGEST = 10  # times the short side: of longer pictures the middle is kept, else one fills a cache
 MEAN_AREA = 0.54  # of random_resized_crop's areas, uniform in [0.08, 1]
 
 
@@ -27,7 +28,8 @@ class Stored:
     """The unchanging part of a transform: a resize.
 
     rule "squash": to size x size, ignoring the aspect ratio; "short": the short side to `size`;
-    "at_most": the same, but only where it is longer. Sizes in pixels.
+    "at_most": the same, but only where it is longer. Sizes in pixels. "short" and "at_most" keep
+    the middle of a picture that is more than LONGEST times as long as wide.
     """
 
     rule: str
@@ -36,6 +38,9 @@ class Stored:
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         """(3, height, width) to the same, uint8."""
+        if self.rule != "squash":
+            most = LONGEST * min(picture.shape[1:])
+            picture = center_crop(picture, [min(side, most) for side in picture.shape[1:]])
         if self.rule == "at_most" and min(picture.shape[1:]) <= self.size:
             return picture
         shape = [self.size, self.size] if self.rule == "squash" else [self.size]
@@ -51,7 +56,7 @@ class Stored:
         if self.rule == "squash":
             return self.size**2
         size = min(short, self.size) if self.rule == "at_most" else self.size
-        return size * int(size * long / short)
+        return size * int(size * min(LONGEST, long / short))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from filelock import FileLock
-from torch import nn
 
+from carsclf.data.images import file_identity
 from carsclf.data.samples import Sample
 from carsclf.errors import CheckpointError
 from carsclf.terminal import terminal
@@ -30,15 +30,6 @@ HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 T = TypeVar("T")
 
 
-def weights_key(prefix: nn.Module) -> str:
-    """A key of a frozen prefix's weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(prefix.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy())
-    return digest.hexdigest()
-
-
 def content_key(**settings: Any) -> str:
     """A key of all that shapes the rows besides the photos."""
     text = json.dumps(settings, sort_keys=True)
@@ -47,17 +38,15 @@ def content_key(**settings: Any) -> str:
 
 def photo_key(sample: Sample, view: int = 0) -> str:
     """A key of one photo's content, box and view, so that a changed photo is computed anew."""
-    stat = sample.path.stat()
-    digest = hashlib.blake2b(
-        _file_digest(sample.path, stat.st_size, stat.st_mtime_ns), digest_size=16
-    )
+    identity = tuple(file_identity(sample.path))
+    digest = hashlib.blake2b(_file_digest(sample.path, identity), digest_size=16)
     digest.update(repr((sample.box, view)).encode())
     return digest.hexdigest()
 
 
 @cache
-def _file_digest(path: Path, size: int, changed: int) -> bytes:
-    """A file's content, read again only when its size or time changes: trials share a process."""
+def _file_digest(path: Path, identity: tuple[int, ...]) -> bytes:
+    """A file's content, read again only when it is another one: trials share a process."""
     return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
 
 

@@ -6,15 +6,20 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
+from torch.utils.data import DataLoader
 
-from carsclf.data.datamodule import CarsDataModule, Loader
+from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.decoding import RULES
+from carsclf.data.loaders import Item
 from carsclf.data.samples import Sample
 from carsclf.errors import ConfigError
 from carsclf.features.cache import FeatureCache, content_key, photo_key
+from carsclf.features.datamodule import Features
 from carsclf.files import cache_root
 from carsclf.machine.precision import FULL, autocast
+from carsclf.models.boundary import Prefix
+from carsclf.models.pixels import Normalise
 from carsclf.terminal import terminal
-from carsclf.training.modules import FreezeModule
 
 View = tuple[Sample, int]  # a photo and the number of one of its augmented views
 
@@ -42,49 +47,55 @@ def check_views(views: Any, *, cached: bool, random: bool) -> None:
         )
 
 
-def fill_features(
-    module: FreezeModule,
-    data: CarsDataModule,
-    device: torch.device,
+def extract(
+    pictures: CarsDataModule,
+    prefix: Prefix,
+    normalise: Normalise,
     *,
     boundary: str,
     views: int,
     precision: str,
-) -> None:
-    """Replaces training pictures, or `views` of each, and validation pictures by cached rows."""
-    bf16 = "bf16" in precision  # as a training without cache would run the prefix
+    device: torch.device,
+) -> dict[str, Features]:
+    """Rows of the prefix's outputs per split, in the samples' order; kept in the feature cache.
+
+    Of each training photo there are `views` rows. What the cache lacks is computed in `precision`
+    where that is bfloat16, as a training without cache would run the prefix, else in float32.
+    """
+    bf16 = "bf16" in precision
     run_in = precision if bf16 else FULL
+    prefix, normalise = prefix.to(device), normalise.to(device)
 
     def cache_of(transform: Any) -> FeatureCache:
         key = content_key(
-            weights=module.prefix_key,
+            weights=prefix.key,
             boundary=boundary,
             transform=transform,
-            pixels=[module.normalise.mean.tolist(), module.normalise.std.tolist()],
-            read=data.read,
+            pixels=[normalise.mean.tolist(), normalise.std.tolist()],
+            read=pictures.read | {"decoding": RULES},
             precision="bf16" if bf16 else "float32",
         )
         return FeatureCache(cache_root(), key)
 
     def plain(samples: list[Sample]) -> Iterator[torch.Tensor]:
-        return run_prefix(module, data.loader_of(samples), device, run_in)
+        return run_prefix(prefix, normalise, pictures.loader_of(samples), device, run_in)
 
     def changed(wanted: list[View]) -> Iterator[torch.Tensor]:
-        loader = data.views_of([s for s, _ in wanted], [view_seed(*view) for view in wanted])
-        return run_prefix(module, loader, device, run_in)
+        loader = pictures.views_of([s for s, _ in wanted], [view_seed(*view) for view in wanted])
+        return run_prefix(prefix, normalise, loader, device, run_in)
 
-    train, val = data.splits["train"], data.splits["val"]
+    train, val = pictures.splits["train"], pictures.splits["val"]
     keys = {sample.id: photo_key(sample) for sample in (*train, *val)}
-    cache = cache_of(data.eval_transform.to_dict())
+    cache = cache_of(pictures.eval_transform.to_dict())
     cache.fill({keys[s.id]: s for s in ((*train, *val) if views == 1 else val)}, plain)
-    data.features = {"val": cache.rows([keys[s.id] for s in val])}
-    rows = [keys[s.id] for s in train]
-    if views > 1:
-        cache = cache_of(data.train_transform.to_dict())
-        pairs = [(s, view) for s in train for view in range(views)]
-        rows = [photo_key(*pair) for pair in pairs]
-        cache.fill(dict(zip(rows, pairs, strict=True)), changed)
-    data.features["train"], data.views = cache.rows(rows), views
+    rows = {"val": cache.rows([keys[s.id] for s in val])}
+    if views == 1:
+        return {"train": cache.rows([keys[s.id] for s in train]), **rows}
+    cache = cache_of(pictures.train_transform.to_dict())
+    pairs = [(s, view) for s in train for view in range(views)]
+    views_of = [photo_key(*pair) for pair in pairs]
+    cache.fill(dict(zip(views_of, pairs, strict=True)), changed)
+    return {"train": cache.rows(views_of), **rows}
 
 
 def view_seed(sample: Sample, view: int) -> int:
@@ -93,10 +104,13 @@ def view_seed(sample: Sample, view: int) -> int:
 
 
 def run_prefix(
-    module: FreezeModule, loader: Loader, device: torch.device, precision: str
+    prefix: Prefix,
+    normalise: Normalise,
+    loader: DataLoader[Item],
+    device: torch.device,
+    precision: str,
 ) -> Iterator[torch.Tensor]:
     """Activations at the boundary in float32, a batch at a time, in the loader's order."""
-    prefix, normalise = module.prefix.to(device), module.normalise.to(device)
     with Progress(console=terminal(stderr=True), transient=True) as bar:
         for batch in bar.track(loader, description="features of the frozen part"):
             pictures = batch["pictures"].to(device, non_blocking=True)

@@ -7,7 +7,6 @@ several times as much. So a training step gets a chunk, up to an epoch, and goes
 from collections.abc import Callable
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -27,12 +26,13 @@ def train_on_chunk(
     *,
     batch_size: int,
     after_step: Callable[[], None],
-    clip: float | None = None,
+    clip: Callable[[list[nn.Parameter]], None] = lambda parameters: None,
 ) -> torch.Tensor:
     """One optimizer step per mini-batch, in order; the (n, classes) logits before each.
 
-    features: (n, ...), targets: (n,); the last mini-batch may be smaller. clip: largest gradient
-    norm. Nothing is read back from the accelerator here, but by a line search.
+    features: (n, ...), targets: (n,); the last mini-batch may be smaller. clip: applied to
+    the gradients before each step. Nothing is read back from the accelerator here, but by a line
+    search.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     searches = isinstance(optimizer, torch.optim.LBFGS)
@@ -42,8 +42,7 @@ def train_on_chunk(
             kept.append(_search(gradients, loss, optimizer, x, y))
         else:
             kept.append(gradients(x, y))
-            if clip:
-                nn.utils.clip_grad_norm_(parameters, clip)
+            clip(parameters)
             optimizer.step()
         after_step()
     return torch.cat(kept)
@@ -67,8 +66,8 @@ def _search(
 
 def gradients_of(rest: nn.Module, loss: nn.CrossEntropyLoss) -> Gradients:
     """Autograd, or for a linear head its formula: autograd takes about as long as the products."""
-    linear = rest.get_submodule(rest.path) if isinstance(rest, Head) else None
-    if type(linear) is nn.Linear and linear.bias is not None:
+    linear = rest.linear if isinstance(rest, Head) else None
+    if linear is not None and linear.bias is not None:
         return _of_linear(linear, loss.label_smoothing)
     parameters = list(rest.parameters())
 
@@ -102,12 +101,6 @@ def _of_linear(linear: nn.Linear, smoothing: float) -> Gradients:
         return logits
 
     return by_formula
-
-
-def fits_chunks(trainer: pl.Trainer) -> bool:
-    """Whether the steps may be our own: gradients of several ranks, or scaled ones, are not."""
-    scaler = getattr(trainer.precision_plugin, "scaler", None)
-    return trainer.world_size == 1 and scaler is None
 
 
 def count_steps(trainer: Any, steps: int) -> None:

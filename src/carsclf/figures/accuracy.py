@@ -46,15 +46,15 @@ def draw_accuracies(table: pd.DataFrame, path: Path) -> None:
 
 def draw_spending(studies: dict[str, tuple[str, pd.DataFrame, float | None]], path: Path) -> None:
     """Best so far over the budget spent, a line per study; dots, each trial's best where it ended;
-    dashed, what the baseline reaches.
+    dashed, what the best that was known without the search reaches.
 
-    label -> (mode, table with columns trial, spent (full trainings) and value (a share), baseline
-    or None)
+    label -> (mode, table with columns trial, spent (full trainings) and value (a share), the known
+    one's share or None)
     """
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axis = figure.subplots()
     ends, values = [], []
-    for label, (mode, table, baseline) in studies.items():
+    for label, (mode, table, known) in studies.items():
         colour = shade(mode)
         best = 100 * table["value"].cummax()
         trials = table.groupby("trial").agg(spent=("spent", "max"), value=("value", "max"))
@@ -63,18 +63,18 @@ def draw_spending(studies: dict[str, tuple[str, pd.DataFrame, float | None]], pa
         ends.append((float(table["spent"].iloc[-1]), float(best.iloc[-1]),
                      f"{label}, {best.iloc[-1]:.1f} %", colour))  # fmt: skip
         values += [*best, *(100 * trials["value"])]
-        if baseline is not None:
+        if known is not None:
             pale = shade(mode, "baseline")
             axis.plot(
                 [0.0, float(table["spent"].to_numpy().max())],
-                [100 * baseline, 100 * baseline],
+                [100 * known, 100 * known],
                 "--",
                 color=pale,
                 lw=1.2,
             )
-            said = f"baseline {100 * baseline:.1f} %"
-            ends.append((float(table["spent"].iloc[-1]), 100 * baseline, said, pale))
-            values.append(100 * baseline)
+            said = f"known without it {100 * known:.1f} %"
+            ends.append((float(table["spent"].iloc[-1]), 100 * known, said, pale))
+            values.append(100 * known)
     low, high = min(values), max(values)
     margin = 0.05 * (high - low) + 0.5
     label_ends(axis, ends, gap=(high - low + 2 * margin) / 14)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from carsclf.figures.style import GRID, label_ends, save, shade
+from carsclf.figures.style import GRID, label_ends, save, shade, whole_steps
 
 
 def draw_learning_curves(
@@ -26,6 +26,7 @@ def draw_learning_curves(
     top = max(100 * table[metric].to_numpy(float).max() for *_, table in runs.values())
     limit = min(100.0, float(top) * 1.08 + 1)
     label_ends(axis, ends, gap=limit / 16)
+    whole_steps(axis)
     axis.set(xlabel="epoch", ylim=(0, limit))
     axis.set_title(f"{metric.replace('val/top1', 'top-1 on validation')} (%)")
     axis.grid(axis="y", color=GRID)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from carsclf.figures.style import BAD, GOOD, GRID, INK, PALE, save, shade
+from carsclf.figures.style import BAD, GOOD, GRID, INK, PALE, save, shade, whole_steps
 
 FATE_COLOURS = {"vanish": GOOD, "stay": "#b9bec6", "appear": BAD}
 KIND_COLOURS = ("#1d3557", "#457b9d", "#8fb8ca", "#dfc27d")
@@ -58,6 +58,8 @@ def _draw_shares(
     axis.spines["left"].set_visible(False)
     axis.set(xlabel=f"{what}{' (%)' if percent else ''}", xlim=(0, longest))
     axis.set_ylim(-0.4, len(table) - 0.25)
+    if not percent:
+        whole_steps(axis)
     handles = [axis.barh(0, 0, color=colour)[0] for colour in colours.values()]
     figure.legend(handles, parts, loc="outside upper left", ncols=len(parts), frameon=False,
                   handlelength=1, handleheight=1, columnspacing=1.4)  # fmt: skip

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+from carsclf.figures.style import save, whole_steps
 
 COLOURS = {"random": "#8a8a8a", "asha": "#3b6fb6", "bohb": "#d1661d", "multitask": "#2f8f5b"}
 
@@ -48,7 +49,7 @@ def draw_replay(medians: pd.DataFrame, path: Path) -> None:
     )
     figure.supxlabel("budget spent (full trainings)", fontsize=9)
     figure.supylabel("accuracy short of the best recorded", fontsize=9)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def _plain(axis: Axes) -> None:
@@ -69,7 +70,7 @@ def draw_progress(curves: pd.DataFrame, metric: str, sign: int, path: Path) -> N
     axis.set(xlabel="budget spent (full trainings)", ylabel=metric, xlim=(0, None))
     axis.legend(edgecolor="none", framealpha=0.9, markerscale=2, loc="lower right")
     _plain(axis)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def draw_curves(curves: pd.DataFrame, metric: str, best: int, path: Path) -> None:
@@ -82,10 +83,10 @@ def draw_curves(curves: pd.DataFrame, metric: str, best: int, path: Path) -> Non
     part = curves.query("trial == @best").sort_values("epoch")
     axis.plot(part["epoch"], part[metric], "-o", color="#d1661d", ms=3, lw=2, label=f"trial {best}")
     axis.set(xlabel="epoch", ylabel=metric)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_steps(axis)
     axis.legend(frameon=False, loc="best")
     _plain(axis)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def draw_fidelities(
@@ -116,7 +117,7 @@ def draw_fidelities(
         _plain(axis)
     axes[0].set_ylabel(metric)
     figure.supxlabel(key, fontsize=9)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def draw_parallel(
@@ -141,7 +142,7 @@ def draw_parallel(
     axis.grid(axis="x", color="#bbbbbb", lw=0.8)
     axis.spines[:].set_visible(False)
     axis.tick_params(labelsize=8)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def draw_importance(
@@ -163,7 +164,7 @@ def draw_importance(
     )
     axis.set_xlabel(f"loss of R² when shuffled (random forest on {count} trials)", fontsize=9)
     _plain(axis)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def _steps(epochs: pd.Series) -> list[tuple[int, int]]:

@@ -41,8 +41,8 @@ def evaluate(config: DictConfig) -> dict[str, float]:
             f"split={config.split}: protocol {data.protocol} has {', '.join(data.splits)}"
         )
     samples = data.splits[config.split]
-    data.batch_size = config.batch_size
-    predictions = predict(model, data.loader_of(samples), samples, data.class_names, title="photos")
+    loader = data.loader_of(samples, batch_size=config.batch_size)
+    predictions = predict(model, loader, samples, data.class_names, title="photos")
     values = write(predictions, files, config.split)
     if config.worst:
         show_worst(predictions, samples, files, config.split, config.worst)

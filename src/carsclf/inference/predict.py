@@ -40,7 +40,8 @@ def load_model(folder: Path, *, device: str = "auto", channels_last: bool = True
 
     files = RunFolder(folder)
     card = ModelCard.read(files.card)
-    network = create(card.name, num_classes=len(card.class_names), **card.model_args)
+    size, args = card.eval_transform["size"], card.model_args
+    network = create(card.name, num_classes=len(card.class_names), image_size=size, **args)
     try:
         network.load_state_dict(load_file(files.weights))
     except (OSError, RuntimeError) as error:

@@ -4,11 +4,15 @@ Both halves keep the names of the whole, so their state dicts put together are t
 """
 
 import copy
+import hashlib
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
 
 from carsclf.errors import ConfigError, nearest
+from carsclf.models.dropout import head_dropout
 from carsclf.models.networks import head_name
 
 HEAD = "head"
@@ -23,21 +27,33 @@ class Prefix(nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """(n, 3, h, w) normalised floats to the activations at the boundary."""
+        network: Any = self.network
         with torch.no_grad():
-            if self.to_head:
-                return self.network(pictures)
-            return self.network.forward_features(pictures)  # type: ignore[operator]
+            maps = network.forward_features(pictures)
+            return network.forward_head(maps, pre_logits=True) if self.to_head else maps
+
+    @cached_property
+    def key(self) -> str:
+        """A key of its weights."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy())
+        return digest.hexdigest()
 
     def train(self, mode: bool = True) -> "Prefix":
         return super().train(False)  # frozen BatchNorm keeps its statistics
 
 
 class Head(nn.Module):
-    """The classifier alone, below the same module names as in its network."""
+    """The classifier alone, below the same module names as in its network.
 
-    def __init__(self, network: nn.Module, name: str) -> None:
+    dropout: the rate at which the network drops pooled features before its classifier.
+    """
+
+    def __init__(self, network: nn.Module, name: str, dropout: float = 0.0) -> None:
         super().__init__()
-        self.path, place = name, self
+        self.path, self.dropout, place = name, nn.Dropout(dropout), self
         *parents, leaf = name.split(".")
         for parent in parents:
             place.add_module(parent, nn.Module())
@@ -46,12 +62,24 @@ class Head(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(n, width) pooled features to (n, classes) logits."""
-        return self.get_submodule(self.path)(features)
+        classifier, features = self.get_submodule(self.path), self.dropout(features)
+        if isinstance(classifier, nn.Conv2d):  # of one pixel, as DLA, DPN and BiT classify
+            return classifier(features[:, :, None, None]).flatten(1)
+        return classifier(features)
+
+    @property
+    def linear(self) -> nn.Linear | None:
+        """The layer that this head is, where it is a linear one and nothing else."""
+        classifier = self.get_submodule(self.path)
+        return classifier if type(classifier) is nn.Linear and not self.dropout.p else None
 
 
 def stages(network: nn.Module) -> list[str]:
-    """Module names at whose end the network can be cut, in order: timm's feature stages."""
-    return [info["module"] for info in network.feature_info]  # type: ignore[union-attr]
+    """Module names at whose end the network may be cut, in order: timm's feature stages."""
+    known = {name for name, _ in network.named_modules()}
+    infos: Any = getattr(network, "feature_info", None) or []
+    names = [info.get("module", "") for info in infos]
+    return [name for name in dict.fromkeys(names) if name in known and name]
 
 
 def resolve(boundary: str | int | None, network: nn.Module) -> str | None:
@@ -61,6 +89,11 @@ def resolve(boundary: str | int | None, network: nn.Module) -> str | None:
         return None
     if boundary == HEAD or boundary in names:
         return str(boundary)
+    if not names:
+        raise ConfigError(
+            f"mode.boundary={boundary}: {type(network).__name__} has no stages to cut between: "
+            f"mode=freeze (mode.boundary={HEAD}) or mode=finetune"
+        )
     if str(boundary).isdigit() and int(boundary) <= len(names):
         return names[int(boundary) - 1]
     known = [HEAD, *names]
@@ -73,27 +106,39 @@ def resolve(boundary: str | int | None, network: nn.Module) -> str | None:
 def cut(network: nn.Module, boundary: str, image_size: int) -> tuple[Prefix, nn.Module]:
     """(prefix, rest) with rest(prefix(x)) == network(x), checked on a random picture.
 
-    Raises ConfigError where the network does not run its modules one after the other there.
+    Raises ConfigError, naming boundaries that would do, where the network does not run its modules
+    one after the other there.
     """
-    front, back = copy.deepcopy(network), copy.deepcopy(network)
-    if boundary == HEAD:
-        back = Head(network, head_name(network))
-        front.reset_classifier(0)  # type: ignore[operator]
-    else:
-        _blank(front, boundary.split("."), before=False)
-        _blank(back, boundary.split("."), before=True)
-    prefix = Prefix(front, to_head=boundary == HEAD)
-    if not _equal(network, prefix, back, image_size):
+    halves = _halves(network, boundary, image_size)
+    if halves is None:
+        others = [n for n in [*stages(network), HEAD] if n != boundary]
+        works = [name for name in others if _halves(network, name, image_size) is not None]
+        what = ", ".join(works) or "none: mode=finetune"
         raise ConfigError(
             f"{type(network).__name__} cannot be cut at {boundary}: its modules do not simply "
-            f"follow one another there; mode.boundary={HEAD} always works"
+            f"follow one another there; mode.boundary can be {what}"
         )
-    return prefix, back
+    return halves
 
 
 def join(prefix: Prefix, rest: nn.Module) -> dict[str, torch.Tensor]:
     """The whole network's state dict from its two halves, under timm's names."""
     return {**prefix.network.state_dict(), **rest.state_dict()}
+
+
+def _halves(network: nn.Module, boundary: str, size: int) -> tuple[Prefix, nn.Module] | None:
+    """The two halves, or None where they are not the whole."""
+    front = copy.deepcopy(network)
+    if boundary == HEAD:
+        name = head_name(network)
+        back = Head(network, name, head_dropout(network, size))
+        front.set_submodule(name, nn.Identity())
+    else:
+        back = copy.deepcopy(network)
+        _blank(front, boundary.split("."), before=False)
+        _blank(back, boundary.split("."), before=True)
+    prefix = Prefix(front, to_head=boundary == HEAD)
+    return (prefix, back) if _equal(network, prefix, back, size) else None
 
 
 def _blank(module: nn.Module, path: list[str], *, before: bool) -> None:
@@ -120,7 +165,7 @@ def _equal(network: nn.Module, prefix: Prefix, rest: nn.Module, size: int) -> bo
     try:
         with torch.no_grad():
             whole, parts = network(picture), rest(prefix(picture))
-    except (RuntimeError, ValueError, TypeError, AttributeError):
+    except Exception:
         return False  # the rest met a shape it was not made for
     finally:
         network.train(training)

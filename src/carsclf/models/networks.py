@@ -1,59 +1,183 @@
 """timm networks with a head of our width, and what can be asked of any of them."""
 
 import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import timm
 import torch
 from torch import nn
 
-from carsclf.errors import CheckpointError, ConfigError, nearest
-from carsclf.models.weights import StateDict, Weights, find_weights
+from carsclf.errors import ConfigError, nearest
+from carsclf.models.fitting import load_fitting
+from carsclf.models.weights import find_weights
+
+NOT_OURS = {  # arguments of timm.create_model that something else decides here
+    "num_classes": "the classes come from the data",
+    "pretrained": "model.weights says where weights come from",
+    "checkpoint_path": "give the file as model.weights=<path>",
+    "pretrained_cfg": "model.name=<name>.<tag> chooses among timm's weights",
+    "pretrained_cfg_overlay": "give weights as model.weights=<path>",
+    "cache_dir": "HF_HOME=<folder> in the environment says where weights are kept",
+    "features_only": "a classifier is trained, and this leaves it out",
+}
+Tried = str | None  # why a picture cannot pass, or None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights a network began with: where they came from, and what of them was not taken."""
+
+    origin: str  # "none" or "random" where there were none
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join([f"weights: {self.origin}", *self.notes])
 
 
 def build_network(
-    name: str, *, num_classes: int, weights: str, seed: int, **model_args: Any
+    name: str,
+    *,
+    num_classes: int,
+    weights: str,
+    seed: int,
+    image_size: int | None = None,
+    model_args: dict[str, Any] | None = None,
 ) -> tuple[nn.Module, Weights]:
     """A timm network whose head has `num_classes` outputs, and where its weights came from.
 
-    A head of another width is popped and re-added at random (drawn from `seed`). Raises ConfigError
-    for an unknown name (offering the nearest) and CheckpointError for weights that do not fit.
+    image_size: pixels of the square pictures that enter; checked, and where the network's size is
+    fixed, that is the one it is made for. model_args: more for timm.create_model. A head of another
+    width is popped and re-added at random (drawn from `seed`). Raises ConfigError for an unknown
+    name (offering the nearest) or a network that cannot take such pictures, and CheckpointError for
+    weights that do not fit.
     """
     torch.manual_seed(seed)
-    network = create(name, **model_args)
+    args = made_with(name, image_size, model_args or {})
+    network = create(name, **args)
     found = find_weights(weights, network, name)
     torch.manual_seed(seed)  # the head does not depend on where the weights were found
     network.reset_classifier(num_classes)  # type: ignore[operator]
+    notes = found.notes
     if found.state is not None:
-        load_fitting(network, found.state, origin=found.origin)
-    return network, found
-
-
-def create(name: str, *, num_classes: int | None = None, **model_args: Any) -> nn.Module:
-    """A timm network with random weights."""
-    base = name.split(".")[0]
-    if not timm.is_model(base):
-        raise ConfigError(
-            f"model.name={name} is no timm model: {nearest(base, timm.list_models())}"
+        more = load_fitting(
+            network, found.state, head_name(network), origin=found.origin, name=name, args=args
         )
-    if num_classes is not None:
-        model_args["num_classes"] = num_classes
+        notes += tuple(more)
+    if image_size is not None:
+        check_pictures(network, name, image_size, num_classes)
+    return network, Weights(found.origin, notes)
+
+
+def create(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    image_size: int | None = None,
+    **model_args: Any,
+) -> nn.Module:
+    """A timm network with random weights; see `build_network` for the arguments."""
+    known_name(name)
+    args = made_with(name, image_size, model_args)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm's deprecations of old model names
-            network = timm.create_model(name, pretrained=False, **model_args)
-    except (RuntimeError, TypeError) as error:
-        raise ConfigError(f"model.name={name} cannot be made: {error}") from None
-    if not isinstance(head_name(network), str):
-        raise ConfigError(f"model.name={name} has several heads, which is not supported")
+            network = timm.create_model(name, pretrained=False, **args)
+    except Exception as error:  # constructors fail in ways of their own
+        given = f" with {', '.join(f'{k}={v}' for k, v in args.items())}" if args else ""
+        raise ConfigError(f"model.name={name} cannot be made{given}: {_plain(error)}") from None
+    if (heads := len(_classifiers(network))) != 1:
+        raise ConfigError(
+            f"model.name={name} has {heads or 'no'} classifier{'s' * (heads > 1)}, and exactly one "
+            f"is trained here: {_alike(name, network)}"
+        )
+    if num_classes is not None:  # not on making: some then have a second head to be distilled into
+        network.reset_classifier(num_classes)  # type: ignore[operator]
     return network
 
 
+def known_name(name: str) -> None:
+    """Raises ConfigError for what is no timm name, with the nearest."""
+    base, _, tag = name.partition(".")
+    if ":" in name or "/" in name:
+        raise ConfigError(
+            f"model.name={name}: expected timm's name of the network, such as "
+            f"{name.rpartition('/')[2] or 'resnet18'}; weights of your own are named by "
+            "model.weights=<file or folder>"
+        )
+    if not timm.is_model(base):
+        raise ConfigError(
+            f"model.name={name} is no timm model: {nearest(base.lower(), timm.list_models())}"
+        )
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{base}.*")]
+    if tag and tag not in tags:
+        what = nearest(tag, tags) if tags else f"it has none: model.name={base}"
+        raise ConfigError(f"model.name={name}: {base} has no weights tagged {tag}: {what}")
+
+
+def made_with(name: str, image_size: int | None, model_args: dict[str, Any]) -> dict[str, Any]:
+    """The arguments a network is made with: a fixed size is that of the pictures.
+
+    Raises ConfigError for arguments that something else decides.
+    """
+    for key, reason in NOT_OURS.items():
+        if key in model_args:
+            raise ConfigError(f"model.args.{key} cannot be given: {reason}")
+    if model_args.get("in_chans") not in (None, 3):
+        raise ConfigError(
+            f"model.args.in_chans={model_args['in_chans']}: pictures enter with 3 channels, grey "
+            "ones too: leave it out"
+        )
+    args = {key: value for key, value in model_args.items() if value is not None}
+    config = timm.get_pretrained_cfg(name)
+    if image_size is not None and config is not None and config.fixed_input_size:
+        args.setdefault("img_size", (image_size, image_size))
+    return args
+
+
+def check_pictures(network: nn.Module, name: str, size: int, num_classes: int) -> None:
+    """Raises ConfigError, with what would work, where a picture does not come out as logits."""
+    reason = passes(network, size, num_classes)
+    if reason is None:
+        return
+    own = network.pretrained_cfg["input_size"][-1]  # type: ignore[index]
+    larger = range(32 * (size // 32 + 1), own, 32)
+    works = next((s for s in [*larger, own] if passes(network, s, num_classes) is None), None)
+    what = f"data.image_size={works} works" if works else "leave model.args out"
+    if works and works != own:
+        what += f" ({own} is what it was made for)"
+    raise ConfigError(f"model.name={name} cannot take data.image_size={size}: {what} ({reason})")
+
+
+def passes(network: nn.Module, size: int, num_classes: int) -> Tried:
+    """None where one picture comes out as (1, num_classes) logits, else what happened."""
+    training = network.training
+    try:
+        with torch.no_grad():
+            out = network.eval()(torch.zeros(1, 3, size, size))
+    except Exception as error:  # each network has its own way to stumble
+        return _plain(error)
+    finally:
+        network.train(training)
+    shape = tuple(out.shape) if torch.is_tensor(out) else type(out).__name__
+    return None if shape == (1, num_classes) else f"logits of shape {shape} came out"
+
+
 def head_name(network: nn.Module) -> str:
-    """The module name of the classifier, e.g. `fc` or `head.fc`."""
-    config: Any = network.pretrained_cfg
-    return config["classifier"]
+    """The module name of the classifier, e.g. `fc` or `head.fc`: what `reset_classifier` redraws.
+
+    timm's `get_classifier()` says, but for a few networks gives the pooling with it: then the
+    module that its configuration names, where that holds all the parameters.
+    """
+    classifier = _classifiers(network)[0]
+    name = next(name for name, module in network.named_modules() if module is classifier)
+    named = _configured(network)
+    inside = [n for n in named if n.startswith(f"{name}.")]
+    if len(inside) == 1:
+        leaf = network.get_submodule(inside[0])
+        if len([*leaf.parameters()]) == len([*classifier.parameters()]):
+            return inside[0]
+    return name
 
 
 def split_parameters(
@@ -73,34 +197,43 @@ def normalisation(network: nn.Module) -> tuple[list[float], list[float]]:
     return list(config["mean"]), list(config["std"])
 
 
-def load_fitting(network: nn.Module, state: StateDict, *, origin: str) -> None:
-    """Loads weights; only a head of another width may be left out, anything else is refused."""
-    head = head_name(network)
-    own = network.state_dict()
-    kept = {
-        name: tensor for name, tensor in state.items() if not _other_head(name, tensor, own, head)
-    }
-    wrong = sorted(_mismatches(kept, own, head))
-    if wrong:
-        raise CheckpointError(
-            f"weights from {origin} do not fit {type(network).__name__}: {len(wrong)} parameters "
-            f"differ, e.g. {', '.join(wrong[:3])}; is model.name the one they were trained as?"
-        )
-    network.load_state_dict(kept, strict=False)
+def _classifiers(network: nn.Module) -> list[nn.Module]:
+    """The modules that give logits, each with all that belongs to it."""
+    if not hasattr(network, "get_classifier"):
+        return []
+    given: Any = network.get_classifier()  # type: ignore[operator]
+    if not isinstance(given, nn.Module) or isinstance(given, nn.ModuleList):
+        return list(given)
+    inside = set(given.modules())
+    others = [network.get_submodule(name) for name in _configured(network)]
+    return [given, *(module for module in others if module not in inside)]
 
 
-def _other_head(name: str, tensor: torch.Tensor, own: StateDict, head: str) -> bool:
-    return name.startswith(f"{head}.") and (name not in own or own[name].shape != tensor.shape)
+def _configured(network: nn.Module) -> list[str]:
+    """The classifiers that timm's configuration names, as far as this network has them."""
+    config: Any = network.pretrained_cfg
+    names = config.get("classifier") or ()
+    known = {name for name, _ in network.named_modules()}
+    return [name for name in ([names] if isinstance(names, str) else names) if name in known]
 
 
-def _mismatches(state: StateDict, own: StateDict, head: str) -> Iterator[str]:
-    for name, tensor in own.items():
-        if name.startswith(f"{head}."):
-            continue
-        if name not in state:
-            if not name.endswith("num_batches_tracked"):  # old checkpoints lack it
-                yield f"{name} is missing"
-        elif state[name].shape != tensor.shape:
-            yield f"{name} has shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
-    for name in state.keys() - own.keys():
-        yield f"{name} is not in the network"
+def _alike(name: str, network: nn.Module) -> str:
+    """Networks of the same family with one classifier."""
+    if getattr(network, "aux_head", None) is not None:
+        return "+model.args.use_aux_head=false leaves one"
+    base = name.split(".")[0]
+    module = timm.models.model_entrypoint(base).__module__.rpartition(".")[2]
+    family = [n for n in timm.list_models(module=module) if _single(n)]
+    plain = base.replace("_distilled", "").replace("_dist", "").removesuffix("_enc")
+    if plain in family:
+        return f"model.name={plain} has one"
+    return nearest(base, family or ["resnet18", "convnext_tiny", "vit_small_patch16_224"])
+
+
+def _single(name: str) -> bool:
+    config = timm.get_pretrained_cfg(name)
+    return config is not None and isinstance(config.classifier, str)
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

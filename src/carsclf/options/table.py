@@ -39,6 +39,14 @@ DATA: Table = _below(
         "source": Settings(),
         "source.images": Whole(at_least=1, at_most=1_000_000),
         "source.seed": SEED,
+        "class_depth": COUNT | Null(),
+        "ignore": Items(Text()) | Nothing(),
+        "table": Text(),
+        "columns": Settings(),
+        "columns.path": Text(),
+        "columns.class": Text(),
+        "columns.split": Text() | Null(),
+        "columns.box": Items(Text(), count=4) | Null(),
         "protocol": Word("auto", "official", "published", "fractions"),
         "val_fraction": Number(above=0, below=1),
         "test_fraction": Number(at_least=0, below=1),
@@ -65,6 +73,8 @@ MODEL: Table = _below(
         "channels_last": Word("auto", True, False),
         "compile": Flag(),
         "args": Settings(),
+        "args.drop_rate": Number(at_least=0, below=1) | Null(),
+        "args.drop_path_rate": Number(at_least=0, below=1) | Null(),
     },
 )
 MODE: Table = _below(
@@ -133,9 +143,13 @@ LOGGER: Table = _below(  # others are wandb.init's own
     },
 )
 OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()}
-REQUIRED = {*OVERALL, *DATA, *MODEL, *MODE, "trainer.max_epochs", "trainer.precision"} - {
-    *("data.source.images", "data.source.seed", "data.packed", "data.split_seed", "mode.views")
+OPTIONAL = {  # which not every source, mode or network has
+    *("data.packed", "data.split_seed", "data.class_depth", "data.ignore", "data.table"),
+    *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
+    *(key for key in MODEL if key.startswith("model.args.")),
+    "mode.views",
 }
+REQUIRED = {*OVERALL, *DATA, *MODEL, *MODE, "trainer.max_epochs", "trainer.precision"} - OPTIONAL
 TRAINING: Table = {
     **OVERALL,
     **DATA,

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import ConfigError
@@ -16,8 +17,9 @@ from carsclf.report.context import Context, Price
 from carsclf.report.dashboards import Destination, upload, workspaces
 from carsclf.report.glance import glance
 from carsclf.report.groups import make_groups
+from carsclf.report.labels import told_apart
 from carsclf.report.material import read_material
-from carsclf.report.page import Desk
+from carsclf.report.page import Desk, Page
 from carsclf.report.pairs import make_pairs
 from carsclf.report.sections import confidence, cost, method, mistakes, models, parallel, search
 from carsclf.training.wandb_log import check_login
@@ -42,6 +44,7 @@ def report(config: DictConfig) -> Path:
         attention=config.attention,
         root=config.root,
         wandb=Destination(config.project, config.entity) if config.upload else None,
+        options=list(HydraConfig.get().overrides.task),
     )
     print(f"report: {page}")
     return page
@@ -57,16 +60,21 @@ def write_report(
     attention: bool = False,
     root: str | None = None,
     wandb: Destination | None = None,
+    options: Sequence[str] = (),
 ) -> Path:
-    """The report of `report.py`, from plain arguments; `root`: of the photos, where they moved."""
+    """The report of `report.py`, from plain arguments.
+
+    root: of the photos, where they moved; options: what was typed, for the command on the page.
+    """
     if wandb is not None:
         workspaces()  # a missing package is told before the work
         check_login("upload=true")
     material = read_material(runs, studies)
-    groups = make_groups(material)
+    groups = told_apart(make_groups(material))
     pairs = make_pairs(groups)
     desk = Desk(folder, png=wandb is not None)
-    context = Context(material, groups, pairs, desk, price or Price(), gallery, attention, root)
+    price = price or Price()
+    context = Context(material, groups, pairs, desk, price, gallery, attention, root, options)
     _warn(context)
     with look():
         sections = [part.section(context) for part in ORDER]
@@ -75,11 +83,11 @@ def write_report(
         f"{material.source}; {context.judged}"
     )  # fmt: skip
     title = f"Which model, at what cost, and what is still wrong: {material.source}"
-    figures = glance(context)
-    page = desk.write(title, facts, context.warnings, figures, sections)
+    page = Page(title, facts, context.warnings, glance(context), sections)
+    path = desk.write(page)
     if wandb is not None:
-        upload(folder, title, facts, context.warnings, figures, sections, material.studies, wandb)
-    return page
+        upload(folder, page, material.studies, wandb)
+    return path
 
 
 def _warn(context: Context) -> None:
@@ -88,6 +96,14 @@ def _warn(context: Context) -> None:
     marked = [g.label for g in context.groups if g.random]
     if marked:
         context.warnings.append(f"{RANDOM_WEIGHTS}: {'; '.join(marked)}")
+    if short := [r.name for r in material.runs if not r.run.finished]:
+        context.warnings.append(f"Not trained to their end: {', '.join(short)}.")
+    precisions = sorted({g.precision for g in context.groups if g.precision})
+    if len(precisions) > 1:
+        context.warnings.append(
+            f"Trained in different numbers ({' and '.join(precisions)}), which alone can move an "
+            "accuracy by a point: trainer.precision=32-true for all of them makes them alike."
+        )
     names = material.class_names
     if names and len(names) == 1:
         context.warnings.append("One class only: every accuracy is 100 % by construction.")

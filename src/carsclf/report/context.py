@@ -1,5 +1,6 @@
 """What every section is told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from carsclf.report.groups import Group
@@ -41,6 +42,8 @@ class Context:
     gallery: int
     attention: bool
     root: str | None
+    options: Sequence[str] = ()
+    """What report.py was told, for the page's own command."""
     warnings: list[str] = field(default_factory=list)
 
     @property

@@ -15,7 +15,7 @@ from PIL import Image
 from carsclf.errors import ConfigError, one_line_errors
 from carsclf.files import atomic_write
 from carsclf.report.material import StudyMaterial
-from carsclf.report.page import Figure, Part, Section
+from carsclf.report.page import Page, Part, Section
 
 WIDTH = 24
 """Columns of W&B's grid."""
@@ -41,16 +41,7 @@ def workspaces() -> Any:
     return v2
 
 
-def upload(
-    folder: Path,
-    title: str,
-    facts: str,
-    warnings: Sequence[str],
-    figures: Sequence[Figure],
-    sections: Sequence[Section],
-    studies: Sequence[StudyMaterial],
-    to: Destination,
-) -> None:
+def upload(folder: Path, page: Page, studies: Sequence[StudyMaterial], to: Destination) -> None:
     """Logs what the page shows to one W&B run and saves a W&B report in the page's order.
 
     `folder` holds the page's tables and figures, these as PNG too. The W&B report is written to
@@ -60,10 +51,10 @@ def upload(
     import wandb
 
     workspaces()  # before anything goes out
-    media = {k: v for section in sections for k, v in logged(folder, section).items()}
+    media = {k: v for section in page.sections for k, v in logged(folder, section).items()}
     with _refusals():
         settings = wandb.Settings(silent=True)
-        about = {"title": title, "judged": facts, "studies": [s.name for s in studies]}
+        about = {"title": page.title, "judged": page.facts, "studies": [s.name for s in studies]}
         with wandb.init(
             project=to.project,
             entity=to.entity,
@@ -75,7 +66,7 @@ def upload(
         ) as run:
             run.log(media)
             online, written = not (run.offline or run.disabled), Path(run.dir).parent
-        report = describe(title, facts, warnings, figures, sections, studies, to, run.id)
+        report = describe(page, studies, to, run.id)
         spec = folder / SPEC
         with atomic_write(spec) as temporary:
             temporary.write_text(
@@ -134,27 +125,19 @@ def _picture(uri: str) -> Any:
     return wandb.Image(Image.open(io.BytesIO(content)))
 
 
-def describe(
-    title: str,
-    facts: str,
-    warnings: Sequence[str],
-    figures: Sequence[Figure],
-    sections: Sequence[Section],
-    studies: Sequence[StudyMaterial],
-    to: Destination,
-    run_id: str,
-) -> Any:
+def describe(page: Page, studies: Sequence[StudyMaterial], to: Destination, run_id: str) -> Any:
     """The W&B report (`wandb_workspaces.reports.v2.Report`), not yet saved.
 
     Panels show what run `run_id` logged; below the search come the trials of each study that was
     logged itself (logger=wandb), as the group it is.
     """
     wr = workspaces()
-    blocks: list[Any] = [wr.P(facts), *map(wr.CalloutBlock, warnings)]
-    if figures:
-        blocks.append(wr.UnorderedList([f"{figure.value} {figure.what}" for figure in figures]))
+    blocks: list[Any] = [wr.P(page.facts), *map(wr.CalloutBlock, page.warnings)]
+    if page.figures:
+        glance = [f"{figure.value} {figure.what}" for figure in page.figures]
+        blocks.append(wr.UnorderedList(glance))
     blocks.append(wr.TableOfContents())
-    for section in sections:
+    for section in page.sections:
         blocks += [wr.H1(section.title), wr.P(section.answer)]
         for part in section.parts:
             blocks += _blocks(section, part, run_id)
@@ -163,8 +146,8 @@ def describe(
     return wr.Report(
         project=to.project,
         entity=to.entity or "",
-        title=title[:128],
-        description=facts,
+        title=page.title[:128],
+        description=page.facts,
         blocks=blocks,
         width="fluid",
     )

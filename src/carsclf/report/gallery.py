@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from carsclf.analysis.metrics import worst
+from carsclf.data.decoding import decode
+from carsclf.errors import DataError
 from carsclf.records import Predictions
 from carsclf.report.page import Desk
 
@@ -35,10 +36,8 @@ def data_root(predictions: Predictions, root: str | None) -> Path | None:
 def thumbnail(path: Path) -> bytes | None:
     """The photo as a small JPEG; None where it is missing or unreadable."""
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (WIDTH, WIDTH))
-            small = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError):
+        small = decode(path, at_least=WIDTH)
+    except (OSError, DataError, MemoryError):
         return None
     small.thumbnail((WIDTH, WIDTH))
     buffer = io.BytesIO()

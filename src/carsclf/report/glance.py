@@ -1,49 +1,100 @@
-"""The decision at a glance: one figure per question, above the sections."""
+"""The decision at a glance: what to use first, then a figure per question, above the sections."""
 
+import math
 from collections.abc import Iterator
-from statistics import fmean
 
+from carsclf.analysis.comparison import Interval
 from carsclf.report.context import Context
-from carsclf.report.groups import WORDS, best_by_mode
+from carsclf.report.groups import WORDS, Group, best_by_mode
 from carsclf.report.page import Figure
 from carsclf.report.pairs import Pair, searched
 from carsclf.report.published import WORKERS
-from carsclf.report.words import hours, percent, points
+from carsclf.report.words import hours, percent, points, span
 
 
 def glance(context: Context) -> list[Figure]:
     """What the material can tell, in the order of the sections."""
     if not context.groups:
         return []
-    questions = (_models, _search, _cost, _parallel, _errors)
+    questions = (_recommended, _models, _search, _cost, _parallel, _errors)
     return [figure for question in questions for figure in question(context)]
 
 
+def _recommended(context: Context) -> Iterator[Figure]:
+    """What to use, how right it is, what it costs, and what it is better than."""
+    trained = [group for group in context.groups if group.runs]
+    ahead = context.groups[0]
+    if not trained:
+        yield Figure(f"Retrain this: {ahead.label}", _flattering(context, ahead), "search")
+        return
+    best = trained[0]
+    split = "validation" if best.split == "val" else best.split
+    many = f"mean of {len(best.runs)} runs, " if len(best.runs) > 1 else ""
+    said = [
+        f"{split} {percent(best.accuracy, 1)}{_ends(best.interval)}",
+        f"{many}one training takes {hours(best.training)}{best.uncounted}",
+    ]
+    if len(trained) > 1:
+        said.append(_lead(Pair(trained[1], best)))
+    if not ahead.runs:
+        said.append(f"{ahead.label}: {_flattering(context, ahead)}")
+    yield Figure(f"Use this: {best.label}", "; ".join(said), "models")
+
+
+def _lead(pair: Pair) -> str:
+    """Over the next best, whichever it is."""
+    interval = pair.interval()
+    gain = f"{points(pair.gain, 1)} points{_ends(interval)}"
+    unequal = f" (not alike: {pair.unequal})" if pair.unequal else ""
+    if interval and interval.low <= 0:
+        return f"not settled against {pair.first.label}, the next best: {gain}{unequal}"
+    return f"{gain} over {pair.first.label}, the next best{unequal}"
+
+
+def _ends(interval: Interval | None) -> str:
+    """Of an interval, where there is one."""
+    return "" if interval is None or math.isnan(interval.low) else f" [{span(interval)}]"
+
+
+def _flattering(context: Context, group: Group) -> str:
+    assert group.study is not None
+    trials = group.study.summary.trials
+    return (
+        f"{percent(group.accuracy, 1)} on validation is the best of {trials} trials on the photos "
+        "the search chose by, and flatters until it is retrained"
+    )
+
+
 def _models(context: Context) -> Iterator[Figure]:
-    best = context.groups[0]
-    yield Figure(percent(best.accuracy, 1), f"top-1 of {best.label}", "models")
     modes = list(best_by_mode(context.groups).values())
     if len(modes) > 1:
         first, second = modes[:2]
         over = f"{WORDS.get(first.mode, first.mode)} over {WORDS.get(second.mode, second.mode)}"
-        yield Figure(points(Pair(second, first).gain, 1), f"points, {over}, best of each", "models")
+        pair = Pair(second, first)
+        what = f"points{_ends(pair.interval())}, {over}, best of each"
+        yield Figure(points(pair.gain, 1), what, "models")
 
 
 def _search(context: Context) -> Iterator[Figure]:
     for study in context.material.studies:
         if pair := searched(context.groups, str(study.folder)):
-            what = f"points from the search, {pair.second.kind}"
+            over = f"over {pair.first.label}, the best known without it"
+            trial = "" if pair.second.runs else ", not retrained"
+            what = (
+                f"points{_ends(pair.interval())} from the search, {pair.second.kind}{trial}, {over}"
+            )
             yield Figure(points(pair.gain, 1), what, "search")
 
 
 def _cost(context: Context) -> Iterator[Figure]:
     for group in best_by_mode([g for g in context.groups if g.runs]).values():
-        yield Figure(hours(fmean(group.hours)), f"one training, {group.kind}", "cost")
+        what = f"one training, {group.label}{group.uncounted}"
+        yield Figure(hours(group.training), what, "cost")
 
 
 def _parallel(context: Context) -> Iterator[Figure]:
     for study in context.material.studies:
-        if study.scaling is not None:
+        if study.scaling is not None and study.summary.trials > 1:
             took = study.scaling["hours"].to_numpy(float)  # of 1, 2, ... workers
             what = f"{WORKERS} workers for {study.name} (simulated), {hours(took[0])} for one"
             yield Figure(hours(took[WORKERS - 1]), what, "parallel")

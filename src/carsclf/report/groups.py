@@ -13,16 +13,8 @@ from carsclf.analysis.comparison import Interval, wilson
 from carsclf.analysis.mistakes import split_errors
 from carsclf.records import Predictions
 from carsclf.report.material import METRIC, Flat, Material, StudyMaterial, TrainedRun
-from carsclf.report.words import plain
+from carsclf.report.settings import identity, is_default, same, says_something, under
 
-BESIDE = ("logger", "objective", "space", "search", "cluster", "resources")
-"""Groups that say nothing of what was trained."""
-CHANCE = {
-    *("seed", "data.split_seed", "data.root", "data.workers", "look", "name", "runs", "resume"),
-    *("overrides", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
-    *("trainer.log_every_n_steps", "trainer.deterministic", "mode.cache"),
-}
-"""Keys in which runs of one configuration may differ."""
 MODELS = {
     "resnet18": "ResNet-18",
     "resnet50": "ResNet-50",
@@ -31,9 +23,10 @@ MODELS = {
     "tf_efficientnet_lite2": "Lite2",
     "mobilenetv2_100": "MobileNetV2",
 }
-"""How models are called on the page; others keep timm's name."""
+"""How models are called on the page, whatever their weights; others keep timm's name."""
 WORDS = {"finetune": "fine-tuned", "freeze": "frozen", "partial": "partly frozen"}
 ROLES = {"baseline": ", baseline", "winner": ", searched", "": ""}
+DEFAULT, UNTRAINED = ", our default", ", not retrained"
 
 
 @dataclass(frozen=True)
@@ -48,17 +41,34 @@ class Group:
     role: str = ""
     study: StudyMaterial | None = None
     note: str = ""
+    default: bool = False
+    """Whether it is trained as train.py trains if nothing is tuned."""
 
     @property
     def label(self) -> str:
-        """What figures and tables call it; random weights are marked."""
+        """What figures and tables call it; random weights and mere trials are marked."""
         mark = " [RANDOM weights]" if self.random else ""
-        return f"{self.kind}{ROLES[self.role]}{self.note}{mark}"
+        role = DEFAULT if self.default and self.role != "winner" else ROLES[self.role]
+        role += "" if self.runs else UNTRAINED
+        return f"{self.kind}{role}{self.note}{mark}"
 
     @property
     def kind(self) -> str:
         """Model and mode."""
         return called(self.model, self.mode)
+
+    @property
+    def size(self) -> Any:
+        """Pixels of a picture's side."""
+        return self.config.get("data.image_size")
+
+    @property
+    def precision(self) -> str:
+        """In which numbers it was trained."""
+        known = {run.run.precision for run in self.runs}
+        if not self.runs and self.study is not None and self.study.best is not None:
+            known = {self.study.best.precision}
+        return ", ".join(sorted(known))
 
     @property
     def random(self) -> bool:
@@ -93,6 +103,17 @@ class Group:
     def hours(self) -> list[float]:
         """Wall-clock of each run."""
         return [run.run.seconds / 3600 for run in self.runs]
+
+    @property
+    def training(self) -> float:
+        """Hours of one training: wall-clock, mean over the runs; NaN without one."""
+        return float(np.mean(self.hours)) if self.runs else math.nan
+
+    @property
+    def uncounted(self) -> str:
+        """What its hours leave out, in words: features may have been kept by an earlier run."""
+        kept = self.mode != "finetune" and self.config.get("mode.cache")
+        return " (features found in the cache not counted)" if kept else ""
 
     @property
     def images(self) -> int | None:
@@ -145,7 +166,7 @@ class Group:
 
 def called(model: str, mode: str) -> str:
     """resnet18, finetune -> ResNet-18 fine-tuned."""
-    return f"{MODELS.get(model, model)} {WORDS.get(mode, mode)}"
+    return f"{MODELS.get(model.split('.')[0], model)} {WORDS.get(mode, mode)}"
 
 
 def hits(predictions: Predictions) -> np.ndarray:
@@ -165,28 +186,28 @@ def make_groups(material: Material) -> list[Group]:
     """All configurations, with their roles, best first; winners nobody retrained come along."""
     gathered: dict[frozenset[Any], list[TrainedRun]] = {}
     for run in material.runs:
-        gathered.setdefault(_identity(run.config), []).append(run)
-    groups = [
-        Group(r[0].run.model, r[0].run.mode, tuple(r), material.split, r[0].config)
-        for r in gathered.values()
-    ]
+        gathered.setdefault(identity(run.config), []).append(run)
+    groups = [_group(runs, material.split) for runs in gathered.values()]
     for study in material.studies:
         groups = _with_roles(groups, study)
         retrained = any(g.study is study and g.role == "winner" for g in groups)
         if not retrained and material.split == "val" and study.summary.metric == METRIC:
             winner = Group(study.model, study.mode, (), "val", study.winner, "winner", study)
             groups.append(winner)
-    return sorted(_told_apart(groups), key=lambda g: -g.accuracy)
+    return sorted(groups, key=lambda g: (-g.accuracy, sum(g.hours)))
+
+
+def _group(runs: list[TrainedRun], split: str) -> Group:
+    run, config = runs[0].run, runs[0].config
+    return Group(run.model, run.mode, tuple(runs), split, config, default=is_default(config))
 
 
 def _with_roles(groups: list[Group], study: StudyMaterial) -> list[Group]:
-    """Of the study's own training: the winner, and the baseline (its own settings, or else the
-    first of the runs named)."""
+    """Of the study's own training: the winner, and the baseline, which has its own settings."""
     free = [g for g in groups if not g.role and _same_training(g.config, study)]
     winner = next((g for g in free if _differences(g.config, study.winner, study) == []), None)
     rest = [g for g in free if g is not winner]
-    base = next((g for g in rest if _differences(g.config, study.config, study) == []), None)
-    baseline = base or (rest[0] if rest else None)
+    baseline = next((g for g in rest if _differences(g.config, study.config, study) == []), None)
     roles = {id(winner): "winner", id(baseline): "baseline"}
     return [replace(g, role=roles[id(g)], study=study) if id(g) in roles else g for g in groups]
 
@@ -194,56 +215,13 @@ def _with_roles(groups: list[Group], study: StudyMaterial) -> list[Group]:
 def _same_training(config: Flat, study: StudyMaterial) -> bool:
     """What the study left to the machine (auto), a run's configuration has settled."""
     kept = [key for key in _common(config, study.config) if not under(key, study.searched)]
-    return all(study.config[k] == "auto" or _same(config[k], study.config[k]) for k in kept)
+    return all(study.config[k] == "auto" or same(config[k], study.config[k]) for k in kept)
 
 
 def _differences(config: Flat, other: Flat, study: StudyMaterial) -> list[str]:
     keys = [key for key in _common(config, other) if under(key, study.searched)]
-    return [key for key in keys if not _same(config[key], other[key])]
+    return [key for key in keys if not same(config[key], other[key])]
 
 
 def _common(one: Flat, other: Flat) -> list[str]:
-    return [k for k in one if k in other and k not in CHANCE and not under(k, BESIDE)]
-
-
-def under(key: str, parents: Iterable[str]) -> bool:
-    """Whether a dotted key is one of the parents or lies below one."""
-    return any(key == parent or key.startswith(f"{parent}.") for parent in parents)
-
-
-def _same(one: Any, other: Any) -> bool:
-    numbers = [v for v in (one, other) if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) == 2:
-        return math.isclose(*numbers, rel_tol=1e-9)
-    return str(one).lower() == str(other).lower()  # a choice kept as text
-
-
-def _identity(config: Flat) -> frozenset[Any]:
-    kept = {k: v for k, v in config.items() if k not in CHANCE and not under(k, BESIDE)}
-    return frozenset((k, str(v)) for k, v in kept.items())
-
-
-def _told_apart(groups: list[Group]) -> list[Group]:
-    """Groups of one label, and those without a role beside such with one, get what they differ in:
-    one or two settings, or else their optimizer, or else the name of their first run."""
-    result = []
-    for group in groups:
-        name = "label" if group.role else "kind"
-        same = [g for g in groups if getattr(g, name) == getattr(group, name) and g.runs]
-        if len(same) < 2 or not group.runs:
-            result.append(group)
-            continue
-        common = set.intersection(*(set(g.config) for g in same)) - CHANCE
-        keys = [k for k in group.config if k in common and not under(k, BESIDE)]
-        keys = [k for k in keys if len({str(g.config[k]) for g in same}) > 1]
-        told = ", ".join(f"{k.split('.')[-1]} {plain(group.config[k])}" for k in keys)
-        if not 0 < len(keys) <= 2 or "_target_" in "".join(keys):
-            optimizers = [_optimizer(g) for g in same]
-            own = _optimizer(group)
-            told = own if optimizers.count(own) == 1 else group.runs[0].name
-        result.append(replace(group, note=f" ({told})"))
-    return result
-
-
-def _optimizer(group: Group) -> str:
-    return str(group.config.get("optimizer._target_", "")).rpartition(".")[2]
+    return [k for k in one if k in other and says_something(k)]

@@ -1,6 +1,7 @@
 """What a report is made from, read back: trained runs and studies, and whether they compare."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,8 @@ class TrainedRun:
     curves: pd.DataFrame | None
     predictions: dict[str, Predictions]
     class_names: list[str] | None
+    overrides: list[str] | None
+    """What train.py was told; None where no command line was recorded."""
 
     @property
     def name(self) -> str:
@@ -54,6 +57,7 @@ class TrainedRun:
             pd.read_csv(files.metrics) if files.metrics.is_file() else None,
             predictions,
             names[0] if names else None,
+            read_overrides(files.overrides),
         )
 
     @property
@@ -71,7 +75,6 @@ class StudyMaterial:
     trials: pd.DataFrame
     curves: pd.DataFrame
     events: list[dict[str, Any]]
-    best_overrides: list[str]
     winner: Flat
     best: Run | None
 
@@ -123,7 +126,8 @@ class StudyMaterial:
         """Raises CheckpointError for what is no study, DataError where no trial has finished."""
         files = StudyFolder(root)
         summary = StudySummary.read(files.summary)
-        if summary.best is None or summary.best_trial is None:
+        known = summary.best is not None and math.isfinite(summary.best)
+        if not known or summary.best_trial is None:
             why = ", ".join(f"{count} {what}" for what, count in summary.statuses.items())
             raise DataError(
                 f"{root} has no finished trial ({why or 'none was started'}): go on with "
@@ -138,10 +142,9 @@ class StudyMaterial:
         searched = {c[7:]: v for c, v in values.items() if str(c).startswith("values.")}
         winner = read_config(trial.config) if trial.config.is_file() else config | searched
         best = Run.read(trial.run) if trial.run.is_file() else None
-        overrides = yaml.safe_load(files.best.read_text()) if files.best.is_file() else []
         events = _events(files.events)
         curves = pd.read_parquet(files.curves)
-        return cls(root, summary, config, trials, curves, events, list(overrides), winner, best)
+        return cls(root, summary, config, trials, curves, events, winner, best)
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,14 @@ def read_material(runs: Sequence[Path], studies: Sequence[Path]) -> Material:
         raise DataError("nothing to report on: name runs=[<run folder>,...] or studies=[...]")
     split = "test" if read and all("test" in r.predictions for r in read) else "val"
     _check(read, searched, split)
+    for run in read:
+        if split not in run.predictions and not math.isfinite(
+            run.run.metrics.get(METRIC, math.nan)
+        ):
+            raise DataError(
+                f"{run.folder}: run.json has no {METRIC} (or it is no number, as of a training "
+                "that diverged): leave it out of runs=, or train it anew"
+            )
     return Material(read, searched, split)
 
 
@@ -227,9 +238,19 @@ def _brief(one: Any, other: Any) -> str:
     return f"differs at class {place} ({a!r} against {b!r})"
 
 
+def read_overrides(path: Path) -> list[str] | None:
+    """A file of overrides; None where there is none."""
+    return list(yaml.safe_load(path.read_text()) or []) if path.is_file() else None
+
+
 def read_config(path: Path) -> Flat:
     """A config.yaml as dotted keys."""
-    return _flat(OmegaConf.to_container(OmegaConf.load(path)), "")
+    return flat(OmegaConf.load(path))
+
+
+def flat(config: Any) -> Flat:
+    """A configuration as dotted keys, values as they stand."""
+    return _flat(OmegaConf.to_container(config), "")
 
 
 def _flat(node: Any, path: str) -> Flat:

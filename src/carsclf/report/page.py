@@ -60,6 +60,18 @@ class Section:
         self.parts.append(Part("gallery", list(items), caption))
 
 
+@dataclass(frozen=True)
+class Page:
+    """All that a reader is told, wherever it is shown."""
+
+    title: str
+    facts: str
+    """Data, classes, split and protocol, in a line."""
+    warnings: Sequence[str]
+    figures: Sequence[Figure]
+    sections: Sequence[Section]
+
+
 @dataclass
 class Desk:
     """Where figures and tables are laid down: beside the page, and into it."""
@@ -114,14 +126,7 @@ class Desk:
         path.write_bytes(content)
         return data_uri(path)
 
-    def write(
-        self,
-        title: str,
-        facts: str,
-        warnings: Sequence[str],
-        figures: Sequence[Figure],
-        sections: Sequence[Section],
-    ) -> Path:
+    def write(self, page: Page) -> Path:
         """Writes index.html, which needs nothing beside it."""
         environment = Environment(
             loader=PackageLoader("carsclf.report", "templates"),
@@ -130,12 +135,10 @@ class Desk:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        page = environment.get_template("page.html.j2").render(
-            title=title, facts=facts, warnings=warnings, figures=figures, sections=sections
-        )
+        text = environment.get_template("page.html.j2").render(vars(page))
         path = self.folder / "index.html"
         with atomic_write(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
         return path
 
 

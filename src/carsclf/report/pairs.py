@@ -54,6 +54,21 @@ class Pair:
         both = self.typical_hits()
         return None if both is None else mcnemar(*both)
 
+    @property
+    def unequal(self) -> str:
+        """In what the two were not treated alike, in words; empty where they were."""
+        one, two = self.first, self.second
+        said = []
+        if one.precision != two.precision and one.precision and two.precision:
+            said.append(f"{one.precision} against {two.precision}")
+        if one.random != two.random:
+            said.append("random weights against pretrained ones")
+        if not one.runs or not two.runs:
+            said.append("not retrained: the best of its trials on the photos its search chose by")
+        elif len(one.runs) != len(two.runs):
+            said.append(f"{_runs(one)} against {_runs(two)}")
+        return "; ".join(said)
+
     def fates(self) -> pd.Series | None:
         """Of the median runs' errors."""
         both = self.typical_hits()
@@ -61,14 +76,23 @@ class Pair:
 
 
 def make_pairs(groups: list[Group]) -> list[Pair]:
-    """Baseline against winner of each study, then everything against the best."""
-    pairs = [pair for study in studies_of(groups) if (pair := searched(groups, study))]
+    """Each study's winner against what was known and what it began with, then all against the
+    best."""
+    pairs: list[Pair] = []
+    for study in studies_of(groups):
+        for pair in (searched(groups, study), retuned(groups, study)):
+            if pair is not None and not _known(pair, pairs):
+                pairs.append(pair)
     best = groups[0] if groups else None
     for group in groups[1:]:
-        known = any({id(p.first), id(p.second)} == {id(group), id(best)} for p in pairs)
-        if best is not None and not known:
+        if best is not None and not _known(Pair(group, best), pairs):
             pairs.append(Pair(group, best))
     return pairs
+
+
+def _known(pair: Pair, pairs: list[Pair]) -> bool:
+    both = {id(pair.first), id(pair.second)}
+    return any({id(p.first), id(p.second)} == both for p in pairs)
 
 
 def studies_of(groups: list[Group]) -> list[str]:
@@ -76,12 +100,30 @@ def studies_of(groups: list[Group]) -> list[str]:
     return list(dict.fromkeys(str(g.study.folder) for g in groups if g.study is not None))
 
 
+def group_of(groups: list[Group], study: str, role: str) -> Group | None:
+    """A study's baseline or winner."""
+    own = (g for g in groups if g.study is not None and str(g.study.folder) == study)
+    return next((g for g in own if g.role == role), None)
+
+
 def searched(groups: list[Group], study: str) -> Pair | None:
-    """A study's baseline and winner; None where one of them is missing."""
-    own = {g.role: g for g in groups if g.study is not None and str(g.study.folder) == study}
-    if "baseline" in own and "winner" in own:
-        return Pair(own["baseline"], own["winner"])
-    return None
+    """What a search adds: from the best that is known without one to the study's winner.
+
+    Known is whatever was trained of the same network, mode and picture size and no search found:
+    the study's baseline, our default, settings of one's own. None where one side is missing.
+    """
+    winner = group_of(groups, study, "winner")
+    if winner is None:
+        return None
+    alike = (g for g in groups if g.kind == winner.kind and g.size in (winner.size, None))
+    known = next((g for g in alike if g.runs and g.role != "winner"), None)
+    return None if known is None else Pair(known, winner)
+
+
+def retuned(groups: list[Group], study: str) -> Pair | None:
+    """From a study's own settings to its winner; None where one of them is missing."""
+    base, winner = (group_of(groups, study, role) for role in ("baseline", "winner"))
+    return None if base is None or winner is None else Pair(base, winner)
 
 
 def pair_table(pairs: list[Pair]) -> pd.DataFrame:
@@ -101,6 +143,11 @@ def pair_table(pairs: list[Pair]) -> pd.DataFrame:
                 "high": interval.high,
                 "less_error": np.nan if pair.less_error is None else pair.less_error,
                 "mcnemar_p": np.nan if p is None else p,
+                "unequal": pair.unequal,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _runs(group: Group) -> str:
+    return f"{len(group.runs)} run{'s' * (len(group.runs) != 1)}"

@@ -1,97 +1,194 @@
-"""From a configuration to the objects of a training, in the order they are needed."""
+"""From a configuration to the parts of a training, in the order they are needed."""
 
 import os
 import shutil
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.loaders import SplitLoaders
 from carsclf.errors import ConfigError
-from carsclf.features.extract import check_views, fill_features
-from carsclf.features.steps import fits_chunks
-from carsclf.machine.devices import pick_device
-from carsclf.machine.precision import FULL
-from carsclf.models.boundary import HEAD, cut, resolve
-from carsclf.models.networks import build_network, head_name, normalisation
+from carsclf.features.datamodule import FeatureDataModule
+from carsclf.features.extract import check_views, extract
+from carsclf.models.boundary import HEAD, Head, Prefix, cut, resolve
+from carsclf.models.effects import check_effect
+from carsclf.models.networks import Weights, build_network, head_name, normalisation
 from carsclf.models.pixels import Normalise
-from carsclf.models.weights import Weights
-from carsclf.training.checkpoints import AtomicCheckpointIO
-from carsclf.training.modules import FreezeModule, TransferModule
+from carsclf.training.modules import TransferModule
 from carsclf.training.optimizers import lbfgs
-from carsclf.training.wandb_log import make_logger
+from carsclf.training.trainer import optimizer_steps, steps_are_ours
 
 
-def make_network(config: DictConfig, classes: int) -> tuple[torch.nn.Module, Weights]:
+def make_network(config: DictConfig, classes: int) -> tuple[nn.Module, Weights]:
+    """The timm network with a head for `classes`, and where its weights came from."""
     model = config.model
     args: dict[str, Any] = OmegaConf.to_container(model.args)  # type: ignore[assignment]
     return build_network(
-        model.name, num_classes=classes, weights=model.weights, seed=config.seed, **args
+        model.name,
+        num_classes=classes,
+        weights=model.weights,
+        seed=config.seed,
+        image_size=config.data.image_size,
+        model_args=args,
+    )
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A network cut at the mode's boundary: a frozen prefix (or none), and the rest that trains."""
+
+    prefix: Prefix | None
+    rest: nn.Module
+    boundary: str | None
+    head: str  # the classifier's module name
+    normalise: Normalise
+    cached: bool  # the prefix runs once per photo
+
+    @property
+    def head_only(self) -> bool:
+        """What trains is a head on cached features."""
+        return self.cached and self.boundary == HEAD
+
+
+def cut_network(config: DictConfig, network: nn.Module, pictures: CarsDataModule) -> Halves:
+    """The network in its memory layout, cut where `mode.boundary` says.
+
+    Raises ConfigError where that contradicts the mode, the optimizer, or changing pictures.
+    """
+    mode, layout = config.mode, config.model.channels_last
+    boundary = resolve(mode.boundary, network)
+    _check_mode(mode.name, mode.boundary, boundary)
+    cached = bool(mode.cache) and boundary is not None
+    if instantiate(config.optimizer).func is lbfgs:
+        _check_lbfgs(config, boundary)
+    if boundary is not None:
+        check_views(mode.views, cached=cached, random=pictures.train_transform.random)
+    form: Any = torch.channels_last if layout else torch.contiguous_format
+    network = network.to(memory_format=form)  # type: ignore[call-overload]
+    size = config.data.image_size
+    prefix, rest = (None, network) if boundary is None else cut(network, boundary, size)
+    normalise = Normalise(*normalisation(network), channels_last=layout)
+    halves = Halves(prefix, rest, boundary, head_name(network), normalise, cached)
+    _check_rates(config, network, halves)
+    return halves
+
+
+def extract_rows(
+    config: DictConfig, halves: Halves, pictures: CarsDataModule, device: torch.device
+) -> dict[str, Any]:
+    """What the frozen prefix says of each training and validation picture; see `extract`."""
+    assert halves.prefix is not None
+    assert halves.boundary is not None
+    return extract(
+        pictures,
+        halves.prefix,
+        halves.normalise,
+        boundary=halves.boundary,
+        views=config.mode.views,
+        precision=str(config.trainer.precision),
+        device=device,
+    )
+
+
+def make_inputs(
+    config: DictConfig, halves: Halves, pictures: CarsDataModule, trainer: pl.Trainer
+) -> SplitLoaders:
+    """What a batch is made of: pictures, or rows of features where the prefix runs only once.
+
+    Features come in chunks of many mini-batches where the module may step through them by itself.
+    """
+    if not halves.cached:
+        return pictures
+    whole = instantiate(config.optimizer).func is lbfgs  # it sees all rows at once
+    chunked = steps_are_ours(trainer)
+    if whole and not chunked:
+        raise ConfigError(
+            "optimizer=lbfgs needs trainer.devices=1, trainer.precision=32-true, and every picture "
+            "in every step (no accumulate_grad_batches, no limit_train_batches)"
+        )
+    rows = extract_rows(config, halves, pictures, trainer.strategy.root_device)
+    size = len(pictures.splits["train"]) if whole else pictures.batch_size
+    return FeatureDataModule(
+        pictures, rows, batch_size=size, views=config.mode.views, chunked=chunked
     )
 
 
 def make_module(
-    config: DictConfig, network: torch.nn.Module, data: CarsDataModule
-) -> tuple[TransferModule, str | None]:
-    """The mode's LightningModule; what is frozen runs now, once per photo, where it can."""
-    size, layout = config.data.image_size, config.model.channels_last
-    boundary = resolve(config.mode.boundary, network)
-    kind = instantiate(config.mode.module)
-    settings: dict[str, Any] = {
-        "head": head_name(network),
-        "num_classes": len(data.class_names),
-        "normalise": Normalise(*normalisation(network), channels_last=layout),
-        "optimizer": instantiate(config.optimizer),
-        "schedule": instantiate(config.schedule),
-        "horizon": config.trainer.max_epochs,
-        "steps": data.steps_per_epoch(),
-        "seed": config.seed,
-        "label_smoothing": config.mode.label_smoothing,
-    }
-    memory = torch.channels_last if layout else torch.contiguous_format
-    network = network.to(memory_format=memory)  # type: ignore[call-overload]
-    if not issubclass(kind, FreezeModule):
-        if boundary is not None:
-            raise ConfigError("mode=finetune trains everything: use mode=partial for a boundary")
-        return compiled(config, kind(network, **settings)), None
-    if boundary is None:
-        raise ConfigError(f"mode.boundary={config.mode.boundary} freezes nothing: mode=finetune")
-    cached, views = config.mode.cache, config.mode.views
-    if settings["optimizer"].func is lbfgs:
-        check_lbfgs(config, boundary)
-    check_views(views, cached=cached, random=data.train_transform.random)
-    prefix, rest = cut(network, boundary, size)
-    module = kind(rest, prefix, **settings)
-    if cached:
-        precision, device = str(config.trainer.precision), device_of(config)
-        fill_features(module, data, device, boundary=boundary, views=views, precision=precision)
-    if settings["optimizer"].func is lbfgs:
-        data.batch_size = len(data.splits["train"])  # it sees all rows at once
-    return compiled(config, module), boundary
-
-
-def compiled(config: DictConfig, module: TransferModule) -> TransferModule:
-    """The module with its trained part under torch.compile where `model.compile` asks for it.
-
-    In place, so that parameters keep timm's names. Compiled for each batch size there is: training
-    and validation, whole and last batches. Raises ConfigError where there is no C++ compiler.
-    """
+    config: DictConfig, halves: Halves, inputs: SplitLoaders, trainer: pl.Trainer
+) -> TransferModule:
+    """The LightningModule, with its trained part under torch.compile where that is asked for."""
+    chunked = isinstance(inputs, FeatureDataModule) and inputs.chunked
+    module = TransferModule(
+        halves.rest,
+        prefix=halves.prefix,
+        head=halves.head,
+        num_classes=len(inputs.class_names),
+        normalise=halves.normalise,
+        optimizer=instantiate(config.optimizer),
+        schedule=instantiate(config.schedule),
+        horizon=config.trainer.max_epochs,
+        steps=optimizer_steps(inputs.batches_per_epoch(trainer.world_size), trainer),
+        seed=config.seed,
+        label_smoothing=config.mode.label_smoothing,
+        clip=config.trainer.gradient_clip_val,
+        clip_algorithm=config.trainer.get("gradient_clip_algorithm", "norm"),
+        mini_batch=inputs.batch_size if chunked else None,
+    )
     if config.model.compile:
-        compiler = os.environ.get("CXX", "g++")
-        if shutil.which(compiler) is None and shutil.which("clang++") is None:
-            raise ConfigError(
-                f"model.compile=true needs a C++ compiler, and {compiler} is not there: install "
-                "g++, or set model.compile=false"
-            )
-        module.rest.compile(dynamic=False)
+        _compile(module.rest)
     return module
 
 
-def check_lbfgs(config: DictConfig, boundary: str | None) -> None:
+def _compile(rest: nn.Module) -> None:
+    """In place, so that parameters keep timm's names.
+
+    Compiled for each batch size there is: training and validation, whole and last batches. Raises
+    ConfigError where there is no C++ compiler.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None and shutil.which("clang++") is None:
+        raise ConfigError(
+            f"model.compile=true needs a C++ compiler, and {compiler} is not there: install "
+            "g++, or set model.compile=false"
+        )
+    rest.compile(dynamic=False)
+
+
+def _check_rates(config: DictConfig, network: nn.Module, halves: Halves) -> None:
+    """Refuses rates of `model.args` that would have no effect, or that L-BFGS cannot have."""
+    args: dict[str, Any] = OmegaConf.to_container(config.model.args)  # type: ignore[assignment]
+    check_effect(
+        network,
+        halves.rest,
+        halves.prefix,
+        name=config.model.name,
+        image_size=config.data.image_size,
+        boundary=halves.boundary,
+        model_args=args,
+    )
+    rate = halves.rest.dropout.p if isinstance(halves.rest, Head) else 0.0
+    if rate and config.optimizer._target_.endswith(".lbfgs"):
+        raise ConfigError(
+            f"optimizer=lbfgs needs model.args.drop_rate=0.0 (it is {rate}): dropout makes its "
+            "function another one in each evaluation"
+        )
+
+
+def _check_mode(name: str, asked: object, boundary: str | None) -> None:
+    """Refuses a boundary that makes another mode of it than the one named."""
+    if name == "finetune" and boundary is not None:
+        raise ConfigError("mode=finetune trains everything: use mode=partial for a boundary")
+    if name == "freeze" and boundary is None:
+        raise ConfigError(f"mode.boundary={asked} freezes nothing: mode=finetune")
+
+
+def _check_lbfgs(config: DictConfig, boundary: str | None) -> None:
     """Refuses L-BFGS where its one smooth function of a linear head is not what is trained."""
     wrong = {
         "mode=freeze: it trains a linear head on frozen features": boundary != HEAD,
@@ -106,49 +203,3 @@ def check_lbfgs(config: DictConfig, boundary: str | None) -> None:
     }
     if reasons := [reason for reason, here in wrong.items() if here]:
         raise ConfigError(f"optimizer=lbfgs needs {'; '.join(reasons)}")
-
-
-def train_in_chunks(module: TransferModule, data: CarsDataModule, trainer: pl.Trainer) -> None:
-    """Cached features come many mini-batches at a time, and the module steps through them.
-
-    Where that cannot be, on several devices or with scaled gradients, they come one at a time.
-    """
-    if not fits_chunks(trainer):
-        if module.make_optimizer.func is lbfgs:  # type: ignore[attr-defined]
-            raise ConfigError(
-                "optimizer=lbfgs needs trainer.devices=1 and trainer.precision=32-true"
-            )
-        return
-    data.chunked = True
-    module.step_by_itself(data.batch_size, trainer.gradient_clip_val)
-    trainer.gradient_clip_val = None  # Lightning refuses to clip where it does not step
-
-
-def device_of(config: DictConfig) -> torch.device:
-    """Where the network runs."""
-    return pick_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
-
-
-def make_trainer(
-    config: DictConfig, folder: Path, epochs: int, callbacks: list[Any], *, head_only: bool = False
-) -> pl.Trainer:
-    """head_only: what trains is a head on cached features, which gains nothing from less than
-    float32."""
-    settings: dict[str, Any] = dict(OmegaConf.to_container(config.trainer, resolve=True))  # type: ignore[arg-type]
-    settings["max_epochs"] = epochs
-    settings["benchmark"] = not settings["deterministic"]  # cuDNN's search may choose differently
-    if head_only:
-        settings["precision"] = FULL
-    if torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")  # TF32; not yet run on a GPU
-    return pl.Trainer(
-        **settings,
-        callbacks=callbacks,
-        logger=make_logger(config, folder),
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=folder,
-        use_distributed_sampler=False,  # ours shards by itself
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )

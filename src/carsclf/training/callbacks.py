@@ -1,5 +1,6 @@
 """What happens at the end of an epoch: checkpoint, metrics row, progress, and whoever asked."""
 
+import math
 import os
 import shutil
 import time
@@ -23,10 +24,11 @@ class EpochProgress(Callback):
     """A bar over the whole training with the time left, and one line per finished epoch."""
 
     def __init__(self, epochs: int) -> None:
-        self.epochs, self.steps = epochs, 0
+        self.epochs = epochs
         self.console = terminal(stderr=True)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        steps = pl_module.steps * trainer.accumulate_grad_batches
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -40,8 +42,8 @@ class EpochProgress(Callback):
         done = trainer.current_epoch
         self.task = self.bar.add_task(
             "",
-            total=self.epochs * self.steps,
-            completed=done * self.steps,
+            total=self.epochs * steps,
+            completed=done * steps,
             epoch=f"{done + 1}/{self.epochs}",
         )
         self.began, self.first = time.perf_counter(), done
@@ -58,12 +60,11 @@ class EpochProgress(Callback):
         self.bar.update(self.task, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}")
         spent = time.perf_counter() - self.began
         left = spent / (epoch - self.first) * (self.epochs - epoch)
-        self.bar.console.print(
-            f"epoch {epoch:>3}/{self.epochs}  train loss {metrics['train/loss']:.3f}  "
-            f"val loss {metrics['val/loss']:.3f}  val top-1 {metrics['val/top1']:.2%}  "
-            f"{spent:.0f} s, {left:.0f} s left",
-            highlight=False,
-        )
+        parts = [f"epoch {epoch:>3}/{self.epochs}", f"train loss {metrics['train/loss']:.3f}"]
+        if "val/loss" in metrics:
+            parts += [f"val loss {metrics['val/loss']:.3f}", f"val top-1 {metrics['val/top1']:.2%}"]
+        parts.append(f"{spent:.0f} s, {left:.0f} s left")
+        self.bar.console.print("  ".join(parts), highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.bar.stop()
@@ -96,8 +97,8 @@ class EpochEnd(Checkpoint):
 
     @property
     def best(self) -> dict[str, float]:
-        """The row of the best epoch so far."""
-        return max(self.rows, key=lambda row: row[self.monitor])  # the first of equals
+        """The row of the best epoch so far, of those that were validated; the first of equals."""
+        return max(self.rows, key=lambda row: row.get(self.monitor, -math.inf))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter()

@@ -13,9 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_data
 from carsclf.errors import CarsclfError, ConfigError, raised_in
+from carsclf.machine.precision import FULL
 from carsclf.models.boundary import resolve
-from carsclf.models.networks import create
+from carsclf.models.networks import create, known_name
 from carsclf.training.build import make_network
+from carsclf.training.trainer import check_processes, check_trainer
 from carsclf.training.wandb_log import check_wandb
 
 
@@ -23,7 +25,7 @@ def check_training(config: DictConfig) -> None:
     """Raises ConfigError for what can be known to fail before any data is read."""
     check_lengths(config)
     check_wandb(config.get("logger"))
-    check_trainer(config.trainer)
+    check_lightning(config.trainer)
     check_network(config)
 
 
@@ -36,19 +38,21 @@ def check_lengths(config: DictConfig) -> None:
         )
 
 
-def check_trainer(config: DictConfig) -> None:
+def check_lightning(config: DictConfig) -> None:
     """Refuses what Lightning would refuse on this machine."""
     settings: dict[str, Any] = dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-    settings["precision"] = "32-true"  # ours may still be open, and is checked
+    check_trainer(settings)
+    settings["precision"] = FULL  # ours may still be open, and is checked
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.WARNING)  # what there is and what is used of it, the run itself tells
     try:
-        pl.Trainer(**settings, logger=False, enable_checkpointing=False)
+        trainer = pl.Trainer(**settings, logger=False, enable_checkpointing=False)
     except Exception as error:  # whatever Lightning raises, it is about these settings
         raise ConfigError(f"trainer: {_told(error, settings)}") from None
     finally:
         log.setLevel(level)
+    check_processes(trainer.world_size)
 
 
 def check_network(config: DictConfig) -> None:
@@ -60,6 +64,8 @@ def check_network(config: DictConfig) -> None:
             f"model.weights={weights}: no such file; expected auto, imagenet, none, a weights file "
             "or a run folder"
         )
+    known_name(model.name)
+    args["image_size"] = config.data.image_size
     try:
         with torch.device("meta"):  # costs no memory, and hardly any time
             network = create(model.name, **args)

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError, mistakes
@@ -21,12 +22,14 @@ from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
 
+LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL")  # NCCL: never run on a GPU
+
 
 def train(config: DictConfig) -> Run:
     """One training from the command line: a new run folder, or `resume=<run folder>`."""
-    naming = checked(config, NAMING)
-    if naming.overrides:
-        config = begun_with(Path(naming.overrides))
+    naming, told = checked(config, NAMING), told_overrides(config)
+    if naming.overrides and told:
+        config = compose("train", told)
         naming = checked(config, NAMING)
     if naming.resume:
         folder, config = resumed(Path(naming.resume))
@@ -38,16 +41,27 @@ def train(config: DictConfig) -> Run:
             run = Run.read(files.run)
         else:
             check_training(config)
-            run = fit(config, folder, resume=True)
+            run = fit(config, folder, resume=True, overrides=repeatable(told))
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
-        go_on = typed("resume", folder)
-        raise CarsclfError(f"interrupted; go on with: python train.py {go_on}") from None
+        raise CarsclfError(f"interrupted; {_go_on(folder)}") from None
     except mistakes():
         if not naming.resume:
             forget(files)
         raise
-    summary(run, folder)
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in LOST):
+            raise
+        raise CarsclfError(
+            f"another process of this run ended: {str(error).splitlines()[0]}; finished epochs are "
+            f"kept, {_go_on(folder)}"
+        ) from None
+    if not _rank():
+        summary(run, folder)
     return run
+
+
+def _go_on(folder: Path) -> str:
+    return f"go on with: python train.py {typed('resume', folder)}"
 
 
 def forget(files: RunFolder) -> None:
@@ -55,33 +69,55 @@ def forget(files: RunFolder) -> None:
 
     Else its name would be taken. Of several processes the first one does it.
     """
-    if not files.last.parent.is_dir() and not int(os.environ.get("LOCAL_RANK", 0)):
+    if not files.last.parent.is_dir() and not _rank():
         shutil.rmtree(files.root, ignore_errors=True)
 
 
 def new_folder(config: DictConfig) -> Path:
-    """The run folder's path; the further processes of one DDP run find the first one's."""
-    if int(os.environ.get("LOCAL_RANK", 0)) and "CARSCLF_RUN_FOLDER" in os.environ:
+    """The run folder's path; the further processes of one DDP run find the first one's.
+
+    Those that torchrun or Slurm start know nothing of each other: they need a name.
+    """
+    if _rank() and "CARSCLF_RUN_FOLDER" in os.environ:
         return Path(os.environ["CARSCLF_RUN_FOLDER"])
+    outside = "WORLD_SIZE" in os.environ
+    if outside and not config.name:
+        raise ConfigError(
+            "processes that were started from outside (torchrun?) need a common name: add name=..."
+        )
     folder = Path(config.runs) / (config.name or fresh_name(config))
-    if folder.exists():
+    # of processes from outside any may be the first to make the folder, none trains alone
+    if (RunFolder(folder).metrics if outside else folder).exists():
         raise ConfigError(f"{folder} exists: choose another name=, or {typed('resume', folder)}")
     os.environ["CARSCLF_RUN_FOLDER"] = str(folder)
     return folder
 
 
-def begun_with(path: Path) -> DictConfig:
-    """The configuration of a file's overrides, followed by those of the command line."""
+def told_overrides(config: DictConfig) -> list[str] | None:
+    """Those of the file `overrides=`, followed by those of the command line; None for `resume=`."""
+    if config.resume or not HydraConfig.initialized():
+        return None
+    own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
+    return [*(listed(Path(config.overrides)) if config.overrides else []), *own]
+
+
+def repeatable(overrides: list[str] | None) -> list[str] | None:
+    """Without what names this one run."""
+    named = ("name=", "runs=")
+    return None if overrides is None else [o for o in overrides if not o.startswith(named)]
+
+
+def listed(path: Path) -> list[str]:
+    """The overrides in a file such as a study's best.yaml."""
     try:
-        listed = yaml.safe_load(path.read_text())
+        found = yaml.safe_load(path.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(
             f"overrides={path} cannot be read: {' '.join(str(error).split())}"
         ) from None
-    if not isinstance(listed, list) or not all(isinstance(o, str) and "=" in o for o in listed):
+    if not isinstance(found, list) or not all(map(_is_override, found)):
         raise ConfigError(f"overrides={path}: expected a list of key=value lines")
-    own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
-    return compose("train", [*listed, *own])
+    return found
 
 
 def resumed(folder: Path) -> tuple[Path, DictConfig]:
@@ -127,5 +163,14 @@ def summary(run: Run, folder: Path) -> None:
     )
 
 
+def _is_override(line: object) -> bool:
+    return isinstance(line, str) and ("=" in line or line.startswith("~"))
+
+
 def _finished(files: RunFolder) -> bool:
     return files.run.is_file() and Run.read(files.run).finished
+
+
+def _rank() -> int:
+    """Of this process among those of one distributed run."""
+    return getattr(rank_zero_only, "rank", 0)

@@ -6,6 +6,7 @@ from typing import get_args, get_type_hints
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from carsclf.data.samples import absolute, check_names
 from carsclf.errors import ConfigError, nearest
 from carsclf.machine.precision import check_precision
 from carsclf.options.kinds import checked
@@ -29,6 +30,7 @@ def training_part(config: DictConfig) -> DictConfig:
         check_known(plain[group], group)
     check_root(plain.data)
     check_precision(plain)
+    settle_paths(plain)
     for group in ("augmentation", "optimizer", "schedule"):
         check_arguments(plain[group], group)
     return plain
@@ -47,6 +49,17 @@ def check_root(data: DictConfig) -> None:
     root = get_type_hints(get_object(data.source._target_)).get("root")
     if data.root is None and type(None) not in get_args(root):
         raise ConfigError("data.root has no value: give it as data.root=...")
+
+
+def settle_paths(config: DictConfig) -> None:
+    """Makes the data's place absolute, so that a run folder works from anywhere."""
+    data = config.data
+    table = data.get("table")
+    if data.root is not None:
+        data.root = str(absolute(data.root))
+    elif table is not None:  # else it is relative to the root
+        data.table = str(absolute(table))
+    check_names([str(path) for path in (data.root, table) if path is not None])
 
 
 def check_arguments(settings: DictConfig, group: str) -> None:

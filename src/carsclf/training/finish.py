@@ -12,16 +12,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.analysis.metrics import metrics
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.loaders import SplitLoaders
 from carsclf.files import atomic_write
 from carsclf.inference.predict import predict
 from carsclf.machine.devices import device_name
-from carsclf.models.networks import normalisation
-from carsclf.models.weights import Weights
+from carsclf.models.networks import Weights, normalisation
 from carsclf.records import ModelCard, Predictions, RunFolder
-from carsclf.training.build import device_of
 from carsclf.training.callbacks import EpochEnd
 from carsclf.training.checkpoints import read_checkpoint
-from carsclf.training.modules import FreezeModule, TransferModule
+from carsclf.training.modules import TransferModule
+from carsclf.training.trainer import device_of
 
 
 def reported_row(
@@ -31,28 +31,29 @@ def reported_row(
     if reported == "last":
         return epoch_end.rows[-1]
     state = read_checkpoint(files.best)["state_dict"]
-    module.load_state_dict(state, strict=not isinstance(module, FreezeModule))
+    module.load_state_dict(state, strict=module.prefix is None)
     return epoch_end.best
 
 
 def export(
     config: DictConfig,
     module: TransferModule,
-    data: CarsDataModule,
+    pictures: CarsDataModule,
+    inputs: SplitLoaders,
     network: torch.nn.Module,
     weights: Weights,
     files: RunFolder,
     write: bool,
 ) -> Predictions:
-    """Writes the model and its validation predictions."""
+    """Writes the model and its validation predictions, made from `inputs`."""
     from safetensors.torch import save_file
 
     mean, std = normalisation(network)
     args: dict[str, Any] = OmegaConf.to_container(config.model.args)  # type: ignore[assignment]
     card = ModelCard(
         config.model.name,
-        data.class_names,
-        data.eval_transform.to_dict(),
+        pictures.class_names,
+        pictures.eval_transform.to_dict(),
         mean,
         std,
         weights.origin,
@@ -66,13 +67,17 @@ def export(
             {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
         )
 
-    predictions = predict(forward, data.eval_loader("val"), data.splits["val"], data.class_names)
+    samples = inputs.splits["val"]
+    predictions = predict(forward, inputs.eval_loader("val"), samples, inputs.class_names)
     if write:
         state = {name: tensor.cpu().contiguous() for name, tensor in module.whole().items()}
         with atomic_write(files.weights) as temporary:
             save_file(state, temporary)
         card.write(files.card)
         predictions.write(files.predictions("val"))
+        if pictures.noted is not None:
+            with atomic_write(files.causes) as temporary:
+                pictures.noted.to_csv(temporary, index=False)
     return predictions
 
 

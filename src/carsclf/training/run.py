@@ -3,9 +3,12 @@
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
+import yaml
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_data
@@ -13,14 +16,15 @@ from carsclf.errors import CheckpointError, ConfigError
 from carsclf.files import atomic_write
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.machine.precision import adopt
-from carsclf.models.boundary import HEAD
+from carsclf.models.networks import Weights
 from carsclf.records import Run, RunFolder
+from carsclf.terminal import terminal
 from carsclf.training.build import (
-    device_of,
+    cut_network,
+    extract_rows,
+    make_inputs,
     make_module,
     make_network,
-    make_trainer,
-    train_in_chunks,
 )
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
 from carsclf.training.checks import lightning_mistakes
@@ -28,6 +32,7 @@ from carsclf.training.cost_meter import CostMeter
 from carsclf.training.finish import describe, export, git_commit, reported_row, val_metrics
 from carsclf.training.look import look_at_data
 from carsclf.training.timed_steps import settle_training
+from carsclf.training.trainer import device_of, make_trainer
 from carsclf.training.wandb_log import close_wandb, ending_wandb
 
 
@@ -37,65 +42,59 @@ def fit(
     config: DictConfig,
     folder: Path,
     *,
-    stop_epoch: int | None = None,
     resume: bool = False,
     on_epoch: OnEpoch | None = None,
+    overrides: Sequence[str] | None = None,
 ) -> Run:
     """Trains into `folder`; `trainer.max_epochs` is the schedule's horizon.
 
-    stop_epoch: train up to this epoch only; the schedule stays that of the horizon.
     resume: go on exactly from checkpoints/last.ckpt, or begin where there is none yet.
     on_epoch(epoch, metrics, seconds, checkpoint): called after each epoch; False stops there.
+    overrides: of the command line that made `config`, kept beside it so that it can be repeated.
     A run stopped before its horizon is resumable, and has no model.safetensors yet.
     """
     files, began, commit = RunFolder(folder), time.perf_counter(), git_commit()
-    horizon = int(config.trainer.max_epochs)
-    if horizon < 1:
-        raise ConfigError(f"trainer.max_epochs={horizon}: expected at least 1")
-    if stop_epoch is not None and not 1 <= stop_epoch <= horizon:
-        raise ConfigError(f"stop_epoch={stop_epoch}: expected 1 to {horizon}, the horizon")
     if config.reported not in ("best", "last"):
         raise ConfigError(f"reported={config.reported}: expected best or last")
     config = save_config(config, files)
+    write_overrides(overrides, files)
     quiet()
     keep_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
 
-    data, unreadable = make_data(config)
-    network, weights = make_network(config, len(data.class_names))
-    cached = bool(config.mode.cache)
-    config, _ = settle_training(config, network, device_of(config), cached=cached)
+    pictures, unreadable = make_data(config)
+    network, weights = make_network(config, len(pictures.class_names))
+    tell(weights)
+    config, _ = settle_training(config, network, device_of(config))
     write_config(config, files)
-    module, boundary = make_module(config, network, data)
+    halves = cut_network(config, network, pictures)
     last = files.last if resume and files.last.is_file() else None
     if config.look and last is None:
-        look_at_data(data, folder)
-    progress, meter = EpochProgress(horizon), CostMeter()
+        look_at_data(pictures, folder)
+    progress, meter = EpochProgress(config.trainer.max_epochs), CostMeter()
     epoch_end = EpochEnd(files, progress, on_epoch=on_epoch)
-    callbacks, head_only = [progress, meter, epoch_end], cached and boundary == HEAD
-    epochs = stop_epoch or horizon
-    trainer = make_trainer(config, folder, epochs, callbacks, head_only=head_only)
-    module.steps = progress.steps = data.steps_per_epoch(trainer.world_size)
-    if data.features:
-        train_in_chunks(module, data, trainer)
-    trainer.fit(module, data, ckpt_path=last, weights_only=True)
+    callbacks = [progress, meter, epoch_end]
+    trainer = make_trainer(config, folder, callbacks, head_only=halves.head_only)
+    inputs = make_inputs(config, halves, pictures, trainer)
+    module = make_module(config, halves, inputs, trainer)
+    trainer.fit(module, inputs, ckpt_path=last, weights_only=True)
     progress.console.print(str(meter), highlight=False, soft_wrap=True)
 
     row = reported_row(module, files, epoch_end, config.reported)
-    finished = len(epoch_end.rows) >= horizon
+    finished = len(epoch_end.rows) >= config.trainer.max_epochs
     metrics = {name: value for name, value in row.items() if name.startswith("val/")}
     predictions = None
     if finished:
         write = trainer.is_global_zero
-        predictions = export(config, module, data, network, weights, files, write)
+        predictions = export(config, module, pictures, inputs, network, weights, files, write)
         metrics = val_metrics(predictions)
     record = Run(
-        **describe(config, data, weights, boundary, trainer),
+        **describe(config, pictures, weights, halves.boundary, trainer),
         git_commit=commit,
         unreadable=unreadable,
         epochs=len(epoch_end.rows),
-        horizon=horizon,
-        images_trained=len(epoch_end.rows) * len(data.splits["train"]),
+        horizon=config.trainer.max_epochs,
+        images_trained=len(epoch_end.rows) * len(pictures.splits["train"]),
         seconds=epoch_end.seconds_before + time.perf_counter() - began,
         reported=config.reported,
         reported_epoch=int(row["epoch"]),
@@ -106,8 +105,15 @@ def fit(
     if trainer.is_global_zero:
         record.write(files.run)
         if trainer.logger is not None:
-            close_wandb(record, predictions, data.splits["val"])
+            close_wandb(record, predictions, pictures.splits["val"])
     return record
+
+
+@rank_zero_only
+def tell(weights: Weights) -> None:
+    """Says what of the weights was not taken as it was, where anything was not."""
+    if weights.notes:
+        terminal(stderr=True, soft_wrap=True).print(str(weights))
 
 
 def prepare(config: DictConfig) -> list[str]:
@@ -117,11 +123,12 @@ def prepare(config: DictConfig) -> list[str]:
     """
     quiet()
     keep_freed_memory()
-    data, _ = make_data(config)
-    network, _ = make_network(config, len(data.class_names))
-    cached = bool(config.mode.cache)
-    settled, choice = settle_training(config, network, device_of(config), cached=cached)
-    make_module(settled, network, data)
+    pictures, _ = make_data(config)
+    network, _ = make_network(config, len(pictures.class_names))
+    settled, choice = settle_training(config, network, device_of(config))
+    halves = cut_network(settled, network, pictures)
+    if halves.cached:
+        extract_rows(settled, halves, pictures, device_of(settled))
     return choice.overrides if settled != config else []
 
 
@@ -151,10 +158,22 @@ def write_config(config: DictConfig, files: RunFolder) -> None:
             temporary.write_text(text)
 
 
+def write_overrides(overrides: Sequence[str] | None, files: RunFolder) -> None:
+    """Writes overrides.yaml; of a resumed run, or one that no command line began, nothing."""
+    if overrides is not None:
+        with atomic_write(files.overrides) as temporary:
+            temporary.write_text(
+                "# What train.py was told: python train.py overrides=<this file>\n"
+                + yaml.safe_dump(list(overrides), width=1000, allow_unicode=True)
+            )
+
+
 def quiet() -> None:
     """Silences Lightning's tips and hints; its warnings about real trouble stay."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # why all processes of a run ended: that one was killed
+    logging.getLogger("lightning_fabric.strategies.launchers").setLevel(logging.INFO)
     for hint in (
         ".*does not have many workers.*",
         ".*isinstance.treespec.*",

@@ -15,10 +15,11 @@ from carsclf.models.networks import head_name, split_parameters
 
 
 def settle_training(
-    config: DictConfig, network: nn.Module, device: torch.device, *, cached: bool
+    config: DictConfig, network: nn.Module, device: torch.device
 ) -> tuple[DictConfig, Choice]:
-    """See `settle`; cached: the frozen part runs once per photo instead of once per epoch."""
+    """See `settle`; with `mode.cache` the frozen part runs once per photo instead of per epoch."""
     boundary = resolve(config.mode.boundary, network)
+    cached = bool(config.mode.cache) and boundary is not None
     steps = timed_steps(config, network, boundary, cached=cached)
     return settle(
         config,
@@ -27,7 +28,7 @@ def settle_training(
         model=config.model.name,
         args=str(config.model.args),
         boundary=boundary,
-        cached=cached and boundary is not None,
+        cached=cached,
         image_size=config.data.image_size,
     )
 

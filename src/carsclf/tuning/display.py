@@ -79,7 +79,7 @@ def summarise(study: Study, summary: StudySummary) -> None:
     for column in ("trial", study.metric, "epochs", "overrides"):
         table.add_column(column, overflow="fold")
     sign = study.sign
-    scored = [t for t in study.loop.trials if t.best is not None]
+    scored = [t for t in study.loop.trials if t.best is not None and t.status != FAILED]
     for trial in sorted(scored, key=lambda t: (-(t.best or 0.0), t.number))[:5]:
         table.add_row(
             trial.trial_id,

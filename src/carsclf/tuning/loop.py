@@ -64,8 +64,8 @@ class Loop:
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the best score at any fidelity."""
-        scored = [t for t in self.trials if t.best is not None]
+        """The trial with the best score at any fidelity; one that failed later is no winner."""
+        scored = [t for t in self.trials if t.best is not None and t.status != FAILED]
         return max(scored, key=lambda t: (t.best, t.epoch, -t.number), default=None)
 
     def ask(self) -> Trial | None:

@@ -8,7 +8,6 @@ where short ones have said what they can.
 
 import contextlib
 import math
-import pickle
 from typing import Any
 
 import numpy as np
@@ -84,16 +83,6 @@ class GaussianProcess(Searcher):
             self._seen.append((trial_id, float(result[SCORE])))
         elif error and self._seen:
             self._seen.append((trial_id, min(score for _, score in self._seen)))
-
-    def save(self, checkpoint_path: str) -> None:
-        """See Ray's Searcher."""
-        with open(checkpoint_path, "wb") as file:
-            pickle.dump((self._asked, self._seen, self._closed), file)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """See Ray's Searcher."""
-        with open(checkpoint_path, "rb") as file:
-            self._asked, self._seen, self._closed = pickle.load(file)
 
     def _choose(
         self, generator: np.random.Generator, fidelities: list[float]

@@ -9,7 +9,6 @@ import yaml
 
 from carsclf.files import atomic_write
 from carsclf.tuning.composition import Composition
-from carsclf.tuning.loop import ENDED
 from carsclf.tuning.records import StudySummary, TrialRow
 from carsclf.tuning.study import Study
 from carsclf.tuning.trial import FAILED, SCORE, Trial
@@ -121,8 +120,3 @@ def write_tables(study: Study, composition: Composition | None) -> None:
             "# The winner: python train.py overrides=<this file>\n"
             + yaml.safe_dump(overrides, width=1000, default_flow_style=False)
         )
-
-
-def ended(study: Study) -> int:
-    """Trials that will not go on."""
-    return sum(t.status in ENDED for t in study.loop.trials)

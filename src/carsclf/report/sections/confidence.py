@@ -7,6 +7,7 @@ from carsclf.figures.accuracy import draw_calibration, draw_refusal
 from carsclf.report.context import Context
 from carsclf.report.groups import hits
 from carsclf.report.page import Section
+from carsclf.report.repeat import to_get_predictions
 from carsclf.report.words import percent
 
 MOST = 4
@@ -19,7 +20,7 @@ def section(context: Context) -> Section:
     shown = context.predicted
     if not shown:
         made.answer = "No predictions were given, so nothing can be said of confidence."
-        made.commands(["python evaluate.py run=runs/train/<run> split=test"])
+        made.commands(to_get_predictions(context))
         return made
     rows, bins, curves = [], {}, {}
     for group in shown:
@@ -50,8 +51,9 @@ def section(context: Context) -> Section:
         lambda path: draw_calibration(few, path),
     )
     chosen = dict(list(curves.items())[:MOST])
-    caption = "Accuracy on the rest when the least confident photos are refused."
-    context.desk.figure(made, "refusal", caption, lambda path: draw_refusal(chosen, path))
+    if (table["accuracy"] < 1).to_numpy().any():  # else there is nothing to refuse
+        caption = "Accuracy on the rest when the least confident photos are refused."
+        context.desk.figure(made, "refusal", caption, lambda path: draw_refusal(chosen, path))
     show = {
         "configuration": ("label", str),
         "mean confidence": ("confidence", lambda v: percent(v, 1)),

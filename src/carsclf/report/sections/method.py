@@ -1,16 +1,14 @@
 """7. How it was done."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from carsclf.report.context import Context
-from carsclf.report.groups import BESIDE, CHANCE, Group, under
-from carsclf.report.material import StudyMaterial
 from carsclf.report.page import Section
-from carsclf.report.sections.search import group_of
-from carsclf.report.words import hours, placeless, plain
+from carsclf.report.repeat import FOLDER, everything, link, this_page
+from carsclf.report.settings import says_something
+from carsclf.report.words import hours, plain
 
 
 def section(context: Context) -> Section:
@@ -26,7 +24,8 @@ def section(context: Context) -> Section:
     if runs:
         _runs(context, made)
         _configurations(context, made)
-    made.commands(commands(context), "To repeat it")
+    made.commands(this_page(context), "To write this page again")
+    made.commands(everything(context), f"To repeat it, beside what is there, in {FOLDER}/")
     return made
 
 
@@ -61,7 +60,7 @@ def _runs(context: Context, made: Section) -> None:
             rows.append(
                 {
                     "configuration": group.label,
-                    "run": link(run.folder, context.desk.folder),
+                    "run": link(run.folder),
                     "seed": run.run.seed,
                     "weights": Path(run.run.weights).name,
                     "epochs": f"{run.run.reported} ({run.run.reported_epoch} of {run.run.epochs})",
@@ -85,7 +84,7 @@ def _runs(context: Context, made: Section) -> None:
 def _configurations(context: Context, made: Section) -> None:
     """Every key in which configurations differ, and what they share."""
     groups = [g for g in context.groups if g.runs]
-    keys = sorted({k for g in groups for k in g.config if not under(k, BESIDE)} - CHANCE)
+    keys = sorted({k for g in groups for k in g.config if says_something(k)})
     keys = [k for k in keys if not k.endswith(("_target_", "_partial_", "module.path"))]
     differing = [k for k in keys if len({plain(g.config.get(k)) for g in groups}) > 1]
     rows = [{"key": k, **{g.label: plain(g.config.get(k)) for g in groups}} for k in differing]
@@ -97,47 +96,3 @@ def _configurations(context: Context, made: Section) -> None:
     table = pd.DataFrame(shared, columns=["key", "value"])
     show = {"setting": ("key", str), "value": ("value", str)}
     context.desk.table(made, "shared_settings", table, "Settings that all of them share.", show)
-
-
-def commands(context: Context) -> list[str]:
-    """Studies as they were started, winners and baselines by the study's own file, and the rest."""
-    lines = []
-    for study in context.material.studies:
-        started = next((e for e in study.events if e.get("kind") == "study"), None)
-        if started:
-            lines.append(placeless(" ".join(["python tune.py", *started.get("overrides", [])])))
-        for role in ("winner", "baseline"):
-            group = group_of(context, study, role)
-            if group is not None and group.runs and study.best_overrides:
-                lines += _training(context, study, group)
-    for group in context.groups:
-        if group.study is None:
-            lines += [
-                f"# {group.label}: settings in {link(run.folder, context.desk.folder)}/config.yaml"
-                for run in group.runs
-            ]
-    if context.material.clean:
-        lines.append("python evaluate.py run=<each run folder> split=test")
-    names = [link(r.folder, context.desk.folder) for r in context.material.runs]
-    studies = [link(s.folder, context.desk.folder) for s in context.material.studies]
-    said = [f"studies=[{','.join(studies)}]" if studies else "", f"runs=[{','.join(names)}]"]
-    lines.append(" ".join(["python report.py", *(x for x in said if x and x != "runs=[]")]))
-    return lines
-
-
-def _training(context: Context, study: StudyMaterial, group: Group) -> list[str]:
-    best = f"overrides={link(study.folder, context.desk.folder)}/best.yaml"
-    own = []
-    if group.role == "baseline":
-        own = [f"{k}={plain(group.config.get(k))}" for k in study.searched if k in group.config]
-    split = group.config.get("data.split_seed")
-    own += [] if split is None else [f"data.split_seed={split}"]
-    seeds = ",".join(str(run.run.seed) for run in group.runs)
-    many = ["-m"] if len(group.runs) > 1 else []
-    return [" ".join(["python train.py", *many, best, *own, f"seed={seeds}"])]
-
-
-def link(folder: Path, page: Path) -> str:
-    """A folder as seen from where the commands were typed, else its name: no machine's paths."""
-    here = Path(os.path.relpath(folder.resolve()))
-    return folder.name if here.parts[:1] == ("..",) else here.as_posix()

@@ -10,17 +10,20 @@ from carsclf.analysis.metrics import worst
 from carsclf.analysis.mistakes import KINDS, confused_pairs, error_rates
 from carsclf.analysis.proxies import measure_all
 from carsclf.figures.mistakes import draw_fates, draw_kinds, draw_rates
-from carsclf.records import Predictions
+from carsclf.records import Predictions, RunFolder
 from carsclf.report.context import Context
 from carsclf.report.gallery import data_root, make_gallery, photo_path
 from carsclf.report.groups import Group, hits
 from carsclf.report.page import Section
+from carsclf.report.repeat import to_get_predictions
 from carsclf.report.words import count, listed, percent
 
 CAUSES = {"clutter": "clutter (things behind)", "light": "light", "illumination": "illumination",
           "yaw": "viewpoint (degrees from the side)", "occlusion": "occlusion (share covered)",
           "blur": "blur (pixels)", "scale": "scale", "body": "body style"}  # fmt: skip
 PAIRS = 12
+GROUPS = 12
+"""Of words that a table's column may tell apart and still be a cause."""
 
 
 def section(context: Context) -> Section:
@@ -28,7 +31,7 @@ def section(context: Context) -> Section:
     made = Section("errors", "What is still wrong?")
     if not context.predicted:
         made.answer = "No predictions were given, so nothing can be said of single photos."
-        made.commands(["python evaluate.py run=runs/train/<run> split=test"])
+        made.commands(to_get_predictions(context))
         return made
     best = context.predicted[0]
     predictions = best.predictions
@@ -48,9 +51,13 @@ def section(context: Context) -> Section:
 
 def _fates(context: Context, made: Section) -> pd.DataFrame:
     told = [(p.label, f) for p in context.pairs if (f := p.fates()) is not None]
-    table = pd.DataFrame([{"label": label, **f} for label, f in told])
+    if not told:
+        if context.pairs:
+            made.note("No two configurations were judged on the same photos: no fates of errors.")
+        return pd.DataFrame()
+    wrong = [(label, f) for label, f in told if f[["vanish", "stay", "appear"]].sum()]
+    table = pd.DataFrame([{"label": label, **f} for label, f in wrong])
     if table.empty:
-        made.note("No two configurations were judged on the same photos: no fates of errors.")
         return table
     caption = "Errors from one model to another, photo by photo, runs of median accuracy."
     context.desk.figure(made, "fates", caption, lambda path: draw_fates(table, path))
@@ -89,8 +96,8 @@ def _kinds(context: Context, made: Section) -> pd.DataFrame:
 def _pairs(context: Context, made: Section, best: Group, predictions: Predictions) -> None:
     names = predictions.class_names
     table = confused_pairs(predictions.targets, predictions.predicted, names, PAIRS)
-    if table.empty:
-        return
+    if table.empty or table["errors"].to_numpy().max() < 2:
+        return  # each of them happened once
     caption = (
         f"Most confused pairs of {best.label}, both directions; share of both classes' photos."
     )
@@ -109,7 +116,11 @@ def _causes(
 ) -> None:
     root = data_root(predictions, context.root)
     true = root / "causes.csv" if root else None
-    if true is not None and true.is_file():
+    own = RunFolder(best.typical.folder).causes if best.typical else None
+    if own is not None and own.is_file():
+        values, what = noted_causes(own, predictions), "noted in the table"
+        caption = f"Error rate of {best.label} by what the table notes, with 95 % Wilson intervals."
+    elif true is not None and true.is_file():
         values, what = true_causes(true, predictions), "true cause, as drawn"
         caption = f"Error rate of {best.label} by true cause, with 95 % Wilson intervals."
     else:
@@ -130,6 +141,10 @@ def _causes(
         made.note("The photos are not where the predictions say (root=...): no rates by proxy.")
         return
     rates = error_rates(wrong, values)
+    many = [cause for cause, part in rates.groupby("cause") if len(part) > 1]
+    if not many or not wrong.any():  # there is nothing to compare
+        return
+    rates = rates.query("cause in @many")
     table = pd.concat([rates, _distances(best, len(wrong))])
     overall, mode = float(wrong.mean()), best.mode
     context.desk.figure(
@@ -167,6 +182,19 @@ def true_causes(path: Path, predictions: Predictions) -> dict[str, np.ndarray]:
     table["yaw"] = table["yaw"].abs()
     found = {said: table[name].to_numpy() for name, said in CAUSES.items() if name in table}
     return {said: v.astype(str) if v.dtype == object else v for said, v in found.items()}
+
+
+def noted_causes(path: Path, predictions: Predictions) -> dict[str, np.ndarray]:
+    """Of each predicted photo, from a run's causes.csv: numbers, and words for a few groups."""
+    table = pd.read_csv(path, dtype={"id": str}).set_index("id")
+    values = {}
+    for name in map(str, table):
+        noted = table[name].reindex(predictions.ids)
+        if table[name].dtype.kind in "if":
+            values[name] = noted.to_numpy(float)
+        elif len(table[name].unique()) <= GROUPS:  # more are names of photos, say
+            values[name] = np.where(noted.isna(), "not noted", noted.astype(str))
+    return values
 
 
 def _gallery(context: Context, made: Section, best: Group, predictions: Predictions) -> None:

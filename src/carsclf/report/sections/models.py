@@ -1,6 +1,8 @@
 """1. Fine-tuning or feature extractor?"""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -8,9 +10,10 @@ from carsclf.figures.accuracy import draw_accuracies
 from carsclf.figures.learning_curves import draw_learning_curves
 from carsclf.report.context import Context
 from carsclf.report.groups import WORDS, best_by_mode
-from carsclf.report.page import Section
+from carsclf.report.page import Section, Show
 from carsclf.report.pairs import Pair, pair_table
-from carsclf.report.published import PROTOCOL, SOURCE, published
+from carsclf.report.published import PROTOCOL, any_published, published_accuracy
+from carsclf.report.repeat import to_get_a_run
 from carsclf.report.words import count, p_value, percent, points, span
 
 PAIRED = (
@@ -26,7 +29,7 @@ def section(context: Context) -> Section:
     groups = context.groups
     if not groups:
         made.answer = "No runs were given, so there is nothing to compare."
-        made.commands(TO_GET)
+        made.commands(to_get_a_run(context, "freeze", None))
         return made
     made.answer = _answer(context)
     table = accuracy_table(context)
@@ -41,10 +44,11 @@ def section(context: Context) -> Section:
         "tells of the photos; the standard deviation tells of the training."
     )
     context.desk.table(made, "accuracy", table.drop(columns="seeds"), caption, _columns(table))
-    if context.material.source == SOURCE:
+    if any_published(context.material, groups):
         made.note(PROTOCOL[0].upper() + PROTOCOL[1:] + ".")
     if context.pairs:
-        context.desk.table(made, "comparisons", pair_table(context.pairs), PAIRED, PAIR_COLUMNS)
+        table = pair_table(context.pairs)
+        context.desk.table(made, "comparisons", table, PAIRED, pair_columns(table))
         if any(pair.p_value() is None for pair in context.pairs):
             made.note(
                 "A dash in place of a test: the two were not judged on the same photos, or "
@@ -53,16 +57,14 @@ def section(context: Context) -> Section:
             )
     _curves(context, made)
     if len({g.mode for g in groups}) == 1:
-        made.commands(TO_GET, "Only one mode was given. To compare:")
+        best = groups[0]
+        other = "finetune" if best.mode == "freeze" else "freeze"
+        lines = to_get_a_run(context, other, best.model)
+        made.commands(lines, "Only one mode was given. To compare:")
     return made
 
 
-TO_GET = [
-    "python train.py mode=finetune model=resnet18 seed=1",
-    "python train.py mode=freeze model=resnet50 seed=1",
-    "python report.py runs=[runs/train/<one>,runs/train/<other>]",
-]
-PAIR_COLUMNS = {
+PAIR_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "from": ("from", str),
     "to": ("to", str),
     "gain, points": ("gain", points),
@@ -73,12 +75,20 @@ PAIR_COLUMNS = {
 }
 
 
+def pair_columns(table: pd.DataFrame) -> Show:
+    """The columns to show; where two were not treated alike, in what."""
+    unequal = (
+        {"not alike in": ("unequal", str)} if table["unequal"].astype(bool).to_numpy().any() else {}
+    )
+    return PAIR_COLUMNS | unequal
+
+
 def accuracy_table(context: Context) -> pd.DataFrame:
     """One row per configuration."""
     rows = []
     for group in context.groups:
         interval = group.interval
-        beside = published(context.material.source, group.mode, group.role)
+        beside = published_accuracy(context.material, group)
         rows.append(
             {
                 "label": group.label,
@@ -157,6 +167,7 @@ def _curves(context: Context, made: Section) -> None:
         for g in context.groups
         for run in [g.typical or (g.runs[0] if g.runs else None)]
         if run is not None and run.curves is not None and "val/top1" in run.curves
+        if len(run.curves) > 1  # one epoch is no curve
     }
     if shown:
         caption = "Learning curves on validation, the run of median accuracy of each configuration."

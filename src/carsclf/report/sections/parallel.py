@@ -9,6 +9,7 @@ from carsclf.figures.cost import draw_workers
 from carsclf.report.context import Context
 from carsclf.report.page import Section
 from carsclf.report.published import WORKERS
+from carsclf.report.repeat import to_get_a_study
 from carsclf.report.words import hours, percent
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100)
@@ -26,12 +27,15 @@ def section(context: Context) -> Section:
     """Wall-clock time against workers, measured and simulated."""
     made = Section("parallel", "What does parallel running change?")
     studies = context.material.studies
-    tables = {s.name: (s, s.scaling) for s in studies if s.scaling is not None}
+    tables = {
+        s.name: (s, t) for s in studies if (t := s.scaling) is not None and s.summary.trials > 1
+    }
     if not tables:
         made.answer = (
-            "No study with a journal (events.jsonl) was given, so nothing can be scheduled anew."
+            "No study of several trials with a journal (events.jsonl) was given, so nothing can be "
+            "scheduled anew."
         )
-        made.commands(["python tune.py ...", "python report.py studies=[runs/tune/<study>]"])
+        made.commands(to_get_a_study(context), "To get one:")
         return made
     made.answer = _answer({name: table for name, (_, table) in tables.items()})
     measured = {

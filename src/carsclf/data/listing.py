@@ -1,0 +1,111 @@
+"""All pictures below a folder, and what else lies there and is passed over, with the reason."""
+
+import json
+import os
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from carsclf.data.decoding import foreign, is_picture
+from carsclf.data.samples import shown
+from carsclf.errors import ConfigError, DataError, nearest
+
+Parts = tuple[str, ...]  # of a path below the root
+HOUSEKEEPING = {
+    *("__MACOSX", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information"),
+    *("lost+found", "Thumbs.db", "desktop.ini", "__pycache__"),
+}
+"""Of operating systems, servers and programs; hidden ones begin with a dot."""
+
+
+@dataclass
+class Listing:
+    """Pictures and folders in the order of their names. `left_out`: why -> what."""
+
+    pictures: list[Parts] = field(default_factory=list)
+    folders: list[Parts] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+
+def list_pictures(root: Path, ignore: str | Sequence[str] = ()) -> Listing:
+    """Looks into every folder, linked ones too, except hidden ones and what `ignore` names.
+
+    ignore: paths below the root, or patterns of them such as */masks. Links to nowhere count as
+    pictures, which cannot be read. Raises DataError for a folder that may not be looked into, and
+    ConfigError for an `ignore` that names nothing.
+    """
+    patterns = [ignore] if isinstance(ignore, str) else [str(pattern) for pattern in ignore]
+    listing, unused = Listing(), {pattern.rstrip("/") for pattern in patterns}
+    _walk(root, (), listing, {_id(root)}, unused, sorted(unused))
+    if unused:
+        names = ["/".join(parts) for parts in (*listing.folders, *listing.pictures)]
+        wrong = min(unused)
+        raise ConfigError(
+            f"data.ignore={wrong} names nothing below {root}: {nearest(wrong, names)}"
+        )
+    return listing
+
+
+def _walk(
+    folder: Path,
+    above: Parts,
+    listing: Listing,
+    seen: set[tuple[int, int]],
+    unused: set[str],
+    patterns: list[str],
+) -> None:
+    """seen: the folders that this one lies in, so that a link back to one of them is noticed."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(
+            f"{shown(str(folder))} cannot be looked into ({error.strerror}): mend its permissions, "
+            f"or leave it out with data.ignore=[{shown('/'.join(above))}]"
+        ) from None
+    for entry in entries:
+        parts, path = (*above, entry.name), folder / entry.name
+        name = "/".join(parts)
+        if hit := {
+            pattern for pattern in patterns if pattern == name or fnmatchcase(name, pattern)
+        }:
+            unused -= hit
+            listing.left_out["named by data.ignore"].append(name)
+        elif entry.name.startswith(".") or entry.name in HOUSEKEEPING:
+            listing.left_out["hidden or housekeeping"].append(name)
+        elif path.is_dir():
+            if (identity := _id(path)) in seen:
+                listing.left_out["links back to a folder above"].append(name)
+                continue
+            listing.folders.append(parts)
+            _walk(path, parts, listing, seen | {identity}, unused, patterns)
+        elif reason := _no_picture(path):
+            listing.left_out[reason].append(name)
+        else:
+            listing.pictures.append(parts)
+
+
+def _no_picture(path: Path) -> str | None:
+    """Why a file is none of the pictures; None where it is one."""
+    if path.is_symlink() and not path.exists():
+        return None
+    if not path.is_file():
+        return "neither file nor folder"  # a pipe would be waited for
+    if is_picture(path):
+        return None
+    kind = foreign(path)
+    return f"of another kind ({kind})" if kind and ":" in kind else "not pictures"
+
+
+def _id(folder: Path) -> tuple[int, int]:
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def ignoring(names: Sequence[str]) -> str:
+    """What to type to have some names passed over."""
+    said = [n if re.fullmatch(r"[\w./-]+", n) else json.dumps(n) for n in map(shown, names[:5])]
+    return shlex.quote(f"data.ignore=[{','.join([*said, *['...'] * (len(names) > 5)])}]")

@@ -1,0 +1,81 @@
+"""Settings of a training as dotted keys: which of them say something, and when two are the same."""
+
+import math
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+
+import carsclf
+from carsclf.report.material import Flat, flat
+
+BESIDE = ("logger", "objective", "space", "search", "cluster", "resources")
+"""Groups that say nothing of what was trained."""
+CHANCE = {
+    *("seed", "data.split_seed", "data.root", "data.workers", "look", "name", "runs", "resume"),
+    *("overrides", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
+    *("trainer.log_every_n_steps", "trainer.deterministic", "mode.cache"),
+    *("data.packed", "model.channels_last", "model.compile"),
+}
+"""Keys in which runs of one configuration may differ."""
+RECIPE = (
+    *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
+    *("mode.boundary", "mode.label_smoothing", "mode.views", "trainer.gradient_clip_val"),
+)
+"""What one tunes; the rest is the problem (data, size, network, mode) and its budget (epochs)."""
+CONF = Path(carsclf.__file__).parents[2] / "conf"
+
+
+def under(key: str, parents: Iterable[str]) -> bool:
+    """Whether a dotted key is one of the parents or lies below one."""
+    return any(key == parent or key.startswith(f"{parent}.") for parent in parents)
+
+
+def says_something(key: str) -> bool:
+    """Whether a key tells configurations apart."""
+    return key not in CHANCE and not under(key, BESIDE)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal numbers, or equal words, whatever they were read from."""
+    numbers = [v for v in (one, other) if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) == 2:
+        return math.isclose(*numbers, rel_tol=1e-9)
+    return str(one).lower() == str(other).lower()  # a choice kept as text
+
+
+def identity(config: Flat) -> frozenset[Any]:
+    """Equal for runs of one configuration."""
+    return frozenset((k, str(v)) for k, v in config.items() if says_something(k))
+
+
+def is_default(config: Flat) -> bool:
+    """Whether a network was trained as `train.py` trains it in that mode if nothing is tuned.
+
+    False where conf/ is not at hand (the library without its checkout).
+    """
+    name, mode = config.get("model.name"), config.get("mode.name")
+    default = composed(str(name), str(mode)) if name and mode else None
+    if default is None:
+        return False
+    keys = [key for key in {*default, *config} if under(key, RECIPE)]
+    return all(k in default and k in config and same(default[k], config[k]) for k in keys)
+
+
+@cache
+def composed(model: str, mode: str) -> Flat | None:
+    """What train.py composes for a network in a mode; None where it cannot."""
+    overrides = [f"mode={mode}", f"model.name='{model}'"]
+    try:
+        if GlobalHydra.instance().is_initialized():
+            return flat(compose("train", overrides))
+        if not CONF.is_dir():
+            return None
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return flat(compose("train", overrides))
+    except HydraException:  # a mode or a configuration of one's own
+        return None

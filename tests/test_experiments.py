@@ -1,0 +1,201 @@
+"""Every number in a README of experiments/ stands in a results file beside it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT
+
+FOLDERS = sorted(path.parent for path in (ROOT / "experiments").glob("*/README.md"))
+NUMBER = re.compile(
+    r"(?<![\w.\-/])([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?![\d]|\.\d)(?!-?(?!x\b)[A-Za-z_])"
+)
+COMMIT = re.compile(r"[0-9a-f]{7}")
+Rows = list[list[str]]
+
+
+def plain_text(readme: str) -> str:
+    """What is said: without commands, code, addresses of links, pictures and headings."""
+    lines = [x for x in readme.splitlines() if not x.startswith(("    ", "#", "![", "|---"))]
+    text = re.sub(r"`[^`]*`", "", "\n".join(lines))
+    return re.sub(r"\]\([^)]*\)", "]", text).replace("−", "-").replace("**", "")
+
+
+def numbers(text: str) -> list[str]:
+    """As they are written, without thousands' commas."""
+    return [found.rstrip(",").replace(",", "") for found in NUMBER.findall(text)]
+
+
+def tables(readme: str) -> list[Rows]:
+    """The body rows of each table, cell by cell, without emphasis."""
+    found: list[Rows] = []
+    for block in re.findall(r"(?:^\|.*\n)+", readme, re.MULTILINE):
+        rows = [[c.strip() for c in x.strip("|\n ").split("|")] for x in block.splitlines()]
+        found.append([[cell.replace("**", "") for cell in row] for row in rows[2:]])
+    return found
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / name, dtype={"recorded_in": str})
+
+
+# Tables that are computed here from the results file, by folder and place ------------------------
+
+
+def seeds_of(table: pd.DataFrame) -> list[str]:
+    """Three seeds, their mean and deviation, of accuracies on test."""
+    shares = 100 * table.query("split == 'test'").sort_values("seed")["top1"]
+    return [
+        ", ".join(f"{share:.1f}" for share in shares),
+        f"{shares.mean():.1f} ± {shares.std():.1f}",
+    ]
+
+
+def searched(folder: Path, study: str, configurations: list[str], cost: list[str]) -> Rows:
+    results, rows = read(folder, "results.csv"), []
+    for name in configurations:
+        own = results.loc[(results["study"] == study) & (results["configuration"] == name)]
+        val = 100 * own.query("split == 'val'")["top1"].mean()
+        rows.append([*cost, *seeds_of(own), f"{val:.1f}"])
+    return rows
+
+
+def frozen(folder: Path) -> Rows:
+    names = ["He et al. baseline", "winner of asha", "default head", "L-BFGS"]
+    return searched(folder, "frozen", names, [])
+
+
+def audi_bmw(folder: Path) -> Rows:
+    trials = read(folder, "trials.csv")
+    rows = []
+    for name in ("He et al. baseline", "winner of asha", "winner of bohb"):
+        own = trials[trials["study"] == f"audi_bmw {name.split()[-1]}"]
+        cost = f"{len(own)}, {own['cost'].sum():.1f}" if len(own) else ""
+        rows += searched(folder, "audi_bmw", [name], [cost])
+    return rows
+
+
+def first_cars(folder: Path) -> Rows:
+    rows = []
+    for row in read(folder, "results.csv").to_dict("records"):
+        if row["run"] in ("first_cars-finetune", "first_cars-freeze") or row["split"] == "test":
+            shares = [f"{100 * row[key]:.1f} %" for key in ("top1", "top5", "macro_f1")]
+            rows.append([f"{row['images']:,}", *shares, str(row["epochs"]), f"{row['seconds']:,}"])
+    return rows
+
+
+def cars_report(folder: Path) -> Rows:
+    runs, rows = read(folder, "tables/runs.csv"), []
+    names = ["finetune-baseline", "finetune-winner", "finetune-default", "freeze-baseline",
+             "freeze-winner", "freeze-lbfgs"]  # fmt: skip
+    for name in names:
+        own = runs[runs["run"].str.contains(name)].assign(split="test")
+        rows.append([*seeds_of(own), f"{3600 * own['hours'].mean():.0f}"])
+    return rows
+
+
+def speedups(folder: Path) -> Rows:
+    """20 full trainings over the budget that reaches random's goal; 0 where it is not reached."""
+    one = read(folder, "results.csv").query("workers == 1")
+    wide = one.pivot(index="table", columns="search", values="speedup")
+    wide = wide[["random", "asha", "bohb", "multitask"]]
+    lines = [*(wide.loc[name] for name in wide.index), wide.median(), wide.min()]
+    return [["not reached" if v == 0 else f"{v:.2f}" for v in line] for line in lines]
+
+
+def twenty_workers(folder: Path) -> Rows:
+    many = read(folder, "results.csv").query("workers == 20")
+    medians = many.groupby("search")[["regret_1", "regret_2", "regret_4"]].median()
+    order = ["random", "asha", "bohb", "multitask"]
+    return [[f"{medians.loc[s, f'regret_{n}']:.4f}" for s in order] for n in (1, 2, 4)]
+
+
+COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
+    ("cars_search", 0): (frozen, [1, 2, 3]),
+    ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
+    ("first_cars", 0): (first_cars, [3, 4, 5, 6, 7, 8]),
+    ("cars_report", 0): (cars_report, [1, 2, 4]),
+    ("search_replay", 0): (speedups, [1, 2, 3, 4]),
+    ("search_replay", 1): (twenty_workers, [1, 2, 3, 4]),
+}
+"""And the columns that are compared; what a cell adds in brackets is not."""
+
+
+@pytest.mark.parametrize("place", COMPUTED, ids=str)
+def test_tables_are_those_of_the_results(place: tuple[str, int]) -> None:
+    (name, number), (compute, columns) = place, COMPUTED[place]
+    folder = ROOT / "experiments" / name
+    shown = tables((folder / "README.md").read_text())[number]
+    cells = [[re.sub(r" \(.*", "", row[i]) for i in columns] for row in shown]
+    assert cells == compute(folder)
+
+
+# Tables that are a file, row by row ---------------------------------------------------------------
+
+FILES = {
+    "speed": [
+        "finetune_speed.csv", "loader.csv", "head_training.csv", "frozen_trials.csv",
+        "step_memory.csv", "shortcuts.csv",
+    ],
+}  # fmt: skip
+WRITTEN = [(name, i) for name, files in FILES.items() for i in range(len(files))]
+
+
+@pytest.mark.parametrize("place", WRITTEN, ids=str)
+def test_tables_are_files(place: tuple[str, int]) -> None:
+    """The numbers of each row, in their order."""
+    name, number = place
+    folder = ROOT / "experiments" / name
+    found = tables((folder / "README.md").read_text())
+    assert len(found) == len(FILES[name])
+    file = pd.read_csv(folder / FILES[name][number], dtype=str).fillna("")
+    assert all(COMMIT.fullmatch(commit) for commit in file["recorded_in"])
+    kept = file.drop(columns="recorded_in").to_numpy().tolist()
+    shown = [[float(n) for n in numbers(plain_text("|".join(row)))] for row in found[number]]
+    assert [[float(n) for n in numbers("|".join(row))] for row in kept] == shown
+
+
+# Everything else ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_other_number_was_transcribed(folder: Path) -> None:
+    """In the README's own order, beside the words around it and the commit that recorded it."""
+    readme = (folder / "README.md").read_text()
+    said = plain_text(drop_tables(folder.name, readme))
+    kept = pd.read_csv(folder / "transcribed.csv", dtype=str)
+    assert kept["value"].tolist() == numbers(said)
+    words = " ".join(said.split())
+    for row in kept.to_dict("records"):
+        assert row["said"] in words
+        assert row["value"] in numbers(row["said"])
+        assert COMMIT.fullmatch(row["recorded_in"])
+
+
+def drop_tables(name: str, readme: str) -> str:
+    """Without the compared columns of computed tables, and the tables that are files."""
+    blocks = re.findall(r"(?:^\|.*\n)+", readme, re.MULTILINE)
+    for number, block in enumerate(blocks):
+        if name in FILES:
+            readme = readme.replace(block, block.splitlines()[0] + "\n")
+        elif (name, number) in COMPUTED:
+            columns = COMPUTED[name, number][1]
+            rest = []
+            for line in block.splitlines():
+                cells = line.strip("|\n ").split("|")
+                left = [
+                    re.sub(r"^[^(]*", "", c) if i in columns else c for i, c in enumerate(cells)
+                ]
+                rest.append("|".join(left))
+            readme = readme.replace(block, "\n".join(["", *rest, ""]))
+    return readme
+
+
+def test_results_name_the_commit_that_recorded_them() -> None:
+    files = [f for folder in FOLDERS for f in folder.glob("results.csv")]
+    assert files
+    for file in files:
+        assert all(COMMIT.fullmatch(c) for c in pd.read_csv(file, dtype=str)["recorded_in"])
