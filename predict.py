@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from carsclf.commandline import run
 from carsclf.errors import one_line_errors
+from carsclf.options.command_line import run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="predict")

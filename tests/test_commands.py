@@ -185,7 +185,7 @@ MISTAKES = {
     "unknown group option": (["model=resnet19"], "Could not find 'model/resnet19'"),
     "missing root": (["data=folder"], "data.root has no value: give it as data.root=..."),
     "no such folder": (["data=folder", "data.root=/nowhere"], "data.root=/nowhere is no folder"),
-    "bad number": (["trainer.max_epochs=few"], "trainer.max_epochs=few: expected a number"),
+    "bad number": (["trainer.max_epochs=few"], "trainer.max_epochs=few: expected a whole number"),
     "layout": (["model.channels_last=maybe"], "channels_last=maybe: expected auto, true, false"),
     "precision": (
         ["trainer.precision=16-true"],

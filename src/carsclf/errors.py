@@ -1,6 +1,7 @@
 """What a user can get wrong, and how it is told: one line, what was expected, what to type."""
 
 import difflib
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"choose from {', '.join(known[:20])}" + (", ..." if len(known) > 20 else "")
 
 
+def mistakes() -> tuple[type[Exception], ...]:
+    """What a user can mend, whoever found it: this project, Hydra or OmegaConf."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return CarsclfError, HydraException, OmegaConfBaseException
+
+
 _open: list[bool] = []  # one entry per `one_line_errors` block we are in: did something fail?
 
 
@@ -43,23 +52,21 @@ def one_line_errors() -> Iterator[None]:
     around the work, because Hydra prints a line of its own for whatever escapes a job, and because
     a failed job of a sweep must not stop the others. HYDRA_FULL_ERROR=1 shows the stack trace.
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     before = os.environ.get("HYDRA_FULL_ERROR", "0")
     if not _open:
         # a further process of a distributed run inherits both from the first
         os.environ.setdefault("CARSCLF_FULL_ERROR", before)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra exits by itself
+        _print_anything()
     _open.append(False)
     try:
         yield
-    except (CarsclfError, HydraException, OmegaConfBaseException) as error:
-        if os.environ["CARSCLF_FULL_ERROR"] == "1":
+    except Exception as error:
+        if os.environ["CARSCLF_FULL_ERROR"] == "1" or not _mendable(error):
             raise
         rank = os.environ.get("LOCAL_RANK", "0")
         who = "error" if rank == "0" else f"error in process {rank}"
-        print(f"{who}: {_message(error)}", file=sys.stderr)
+        print(f"{who}: {one_line(error)}", file=sys.stderr)
         _open[0] = True
     finally:
         failed = _open.pop()  # the outermost entry collects what its inner blocks met
@@ -69,7 +76,28 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(1)
 
 
-def _message(error: BaseException) -> str:
+def _mendable(error: Exception) -> bool:
+    """A mistake; Hydra raises plain errors too while it composes."""
+    plain = isinstance(error, ValueError | TypeError)
+    return isinstance(error, mistakes()) or (plain and raised_in(error, "hydra._internal."))
+
+
+def raised_in(error: BaseException, *packages: str) -> bool:
+    """Whether a module of these packages raised the error, rather than code that they called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith(packages)
+
+
+def _print_anything() -> None:
+    """Names with letters that the terminal does not have are told all the same."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def one_line(error: BaseException) -> str:
     """One line: our own error where the chain has one, and near names for a misspelt key."""
     chain, seen = [], error
     while seen is not None:

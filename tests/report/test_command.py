@@ -37,8 +37,8 @@ MISTAKES = {
     "no folder": (["runs=[nowhere]"], "nowhere is no folder"),
     "no run": (["runs=[empty]"], "run.json is missing"),
     "no study": (["studies=[empty]"], "study.json is missing"),
-    "a price": (["runs=[a]", "cost.price_per_hour=cheap"], "expected a price"),
-    "a gallery": (["runs=[a]", "gallery=-1"], "gallery=-1: expected a number of errors"),
+    "a price": (["runs=[a]", "cost.price_per_hour=cheap"], "expected a number, at least 0"),
+    "a gallery": (["runs=[a]", "gallery=-1"], "gallery=-1: expected a whole number, at least 0"),
     "twice": (["runs=[a,a]"], "named twice"),
     "misspelt": (["galery=3"], "did you mean 'gallery'"),
 }

@@ -62,7 +62,7 @@ REFUSED = {
     "+trainer.limit_train_batches=0.01": "leaves none of 6 batches",
     "+trainer.check_val_every_n_epoch=3": "expected 1 to 2",
     "+trainer.accumulate_grad_batches=0": "expected 1 or more",
-    "trainer.max_epochs=0": "expected at least 1",
+    "trainer.max_epochs=0": "at least 1",
     "trainer.strategy=nonsense": "trainer: ",
 }
 

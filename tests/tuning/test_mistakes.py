@@ -11,6 +11,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from carsclf.tuning.composition import Composition, changed
 from tests.conftest import ROOT
+from tests.offline_wandb import records
 from tests.test_commands import error_of
 
 Command = Callable[..., int]
@@ -23,10 +24,27 @@ MISTAKES = {
     "+space.augmentation={choices: [light, heavy]}": "heavy",
     "space.optimizer.lr.low=2": "empty range",
     "space.optimizer.lr.low=0": "above zero",
-    "search.budget=0.5": "at least 1 full training",
+    "space.optimizer.lr.log=maybe": "space.optimizer.lr.log=maybe: expected true or false",
+    "space.optimizer.momentum.high=2": "the space does not fit the training: optimizer.momentum=2",
+    "+space.optimizer.nesterov.choices=yes": "choices",
+    "seed=-1": "seed=-1: expected a whole number",
+    "data.root=null": "data.root has no value",
+    "data.root=/nowhere": "data.root=/nowhere is no folder",
+    "data.classes=[dog]": "dog",
+    "data.crop=box": "have no boxes",
+    "model.name=resnet19": "did you mean 'resnet1",
+    "mode.boundary=99": "mode.boundary=99: expected 0 to",
+    "trainer.devices=0": "trainer.devices=0: expected a whole number, at least 1",
+    "trainer.strategy=nonsense": "trainer.strategy=nonsense",
+    "objective.metric=val/accuracy": "objective.metric=val/accuracy: expected val/top1, val/top5",
+    "cluster=null": "cluster=null: choose from",
+    "name=..": "name=..: expected a folder's name",
+    "search.budget=0.5": "search.budget=0.5: expected a number, at least 1",
+    "search.trials=1.5": "search.trials=1.5: expected a whole number, at least 1",
+    "search.seed=-1": "search.seed=-1: expected a whole number, at least 0",
     "search.grace=2": "search.grace=2",
     "~space": "space: nothing chosen",
-    "trainer.max_epochs=0": "trainer.max_epochs=0",
+    "trainer.max_epochs=0": "trainer.max_epochs=0: expected a whole number, at least 1",
     "+space.trainer.max_epochs={low: 1, high: 9, int: true}": "the search decides on epochs",
     "objective.mode=best": "objective.mode=best",
     "model.channels_last=maybe": "model.channels_last=maybe: expected auto, true, false",
@@ -34,7 +52,7 @@ MISTAKES = {
     "resume=nowhere": "no events.jsonl there",
     "resources.gpu=99": "resources.gpu=99: the cluster has 0 GPUs",
     "resources.cpu=99": "resources.cpu=99: the cluster has",
-    "resources.cpu=1.5": "a share below 1 or a whole number",
+    "resources.cpu=1.5": "resources.cpu=1.5: expected a number, at least 0: a share below 1 or",
     "resources.cpu=many": "expected a number",
     "resources.workers=0": "resources.workers=0",
 }
@@ -42,11 +60,23 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_one_line(
-    mistake: str, command: Command, tiny: list[str], tmp_path: Path, capfd, ray_cluster: None
+    mistake: str,
+    command: Command,
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd,
+    ray_cluster: None,
 ) -> None:
     options = [o for o in tiny if o.split("=")[0] != mistake.split("=")[0]]
+    if not mistake.startswith(("data.batch_size", "optimizer=")):
+        options.append("space.data.batch_size={low: 1, high: 3}")  # up to 8 of 48 pictures
     if mistake.startswith("resume="):
         options = []
+    if mistake.startswith("~space"):
+        options.pop()
+    if not mistake.startswith("resources"):  # they are compared with the cluster that there is
+        monkeypatch.setattr("carsclf.tuning.command.cluster", lambda _: pytest.fail("Ray started"))
     assert command("tune.py", *options, mistake) == 1
     assert MISTAKES[mistake] in error_of(capfd)
     assert not (tmp_path / "runs").exists()
@@ -57,7 +87,46 @@ def test_a_batch_larger_than_the_data_is_refused_before_any_trial(
 ) -> None:
     assert command("tune.py", *tiny, "name=large") == 1
     assert "data.batch_size=128: expected 1 to 48" in error_of(capfd)
-    assert not (tmp_path / "runs/tune/large/trials").exists()
+    assert not (tmp_path / "runs/tune/large").exists()
+
+
+def test_what_only_a_worker_can_know_arrives_as_the_line_that_train_gives(
+    command: Command, tiny: list[str], tmp_path: Path, monkeypatch, capfd, ray_cluster: None
+) -> None:
+    monkeypatch.setattr("carsclf.tuning.command.rehearse", lambda _: None)  # as on a cluster
+    options = ["space.data.batch_size={low: 1, high: 3}", "name=again"]
+    for mistake in ("data.classes=[dog]", "trainer.strategy=nonsense", "data.crop=box"):
+        assert command("train.py", *tiny, mistake) == 1
+        alone = error_of(capfd)
+        assert command("tune.py", *tiny, *options, mistake) == 1
+        assert error_of(capfd) == alone
+        assert not (tmp_path / "runs/tune/again").exists()
+
+
+def test_a_study_of_an_odd_name_logs_each_trial_to_a_run_of_its_own(
+    command: Command, tiny: list[str], tmp_path: Path, capfd, ray_cluster: None
+) -> None:
+    name = "[1] a:b=c'"
+    options = ["space.data.batch_size={low: 1, high: 3}", "logger=wandb", f"name={name}"]
+    options += ["search=random", "search.budget=2", "resources.workers=1", "trainer.max_epochs=1"]
+    assert command("tune.py", *[o for o in tiny if "epochs" not in o], *options) == 0
+    assert f"study folder: {tmp_path}/runs/tune/{name}" in capfd.readouterr().out
+    folder = tmp_path / "runs/tune" / name
+    runs = [
+        {field: getattr(r.run, field) for field in ("run_id", "run_group")}
+        for path in folder.glob("trials/*/wandb/offline-run-*/*.wandb")
+        for r in records(path)
+        if r.HasField("run")
+    ]
+    assert len({run["run_id"] for run in runs}) == len(runs) == 2
+    assert {run["run_group"] for run in runs} == {name}
+    ends = [
+        any(r.HasField("exit") for r in records(path))
+        for path in folder.glob("trials/*/wandb/offline-run-*/*.wandb")
+    ]
+    assert all(ends)
+    best = folder / "best.yaml"
+    assert command("train.py", f"overrides={best}", "name=won") == 0
 
 
 def test_fidelities_must_increase(command: Command, tiny: list[str], capfd) -> None:

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from filelock import FileLock
-from rich.console import Console
 
 from carsclf.data.images import file_identity
 from carsclf.data.samples import Sample
 from carsclf.errors import CheckpointError
+from carsclf.terminal import terminal
 
 SHARD_ROWS, SHARD_BYTES = 1024, 32 << 20  # whichever is less: what a kill loses at most
 IN_MEMORY = 128 << 20  # bytes of float32 rows up to which every process has its own
@@ -145,8 +145,8 @@ class FeatureCache:
                 f"{REMEDIES}"
             )
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        Console(stderr=True, soft_wrap=True).print(
-            f"features of the frozen part: {what}, kept in {self.folder}", highlight=False
+        terminal(stderr=True, soft_wrap=True).print(
+            f"features of the frozen part: {what}, kept in {self.folder}"
         )
         if size > memory:
             warnings.warn(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
 from torch.utils.data import DataLoader
 
@@ -20,6 +19,7 @@ from carsclf.files import cache_root
 from carsclf.machine.precision import FULL, autocast
 from carsclf.models.boundary import Prefix
 from carsclf.models.pixels import Normalise
+from carsclf.terminal import terminal
 
 View = tuple[Sample, int]  # a photo and the number of one of its augmented views
 
@@ -111,7 +111,7 @@ def run_prefix(
     precision: str,
 ) -> Iterator[torch.Tensor]:
     """Activations at the boundary in float32, a batch at a time, in the loader's order."""
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=terminal(stderr=True), transient=True) as bar:
         for batch in bar.track(loader, description="features of the frozen part"):
             pictures = batch["pictures"].to(device, non_blocking=True)
             with torch.inference_mode(), autocast(precision, device):

@@ -16,11 +16,13 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from carsclf.commandline import argument, check_given, say_next
 from carsclf.data.listing import list_pictures
 from carsclf.data.samples import list_some
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError, DataError
 from carsclf.inference.predict import Prediction, TrainedModel, load_model
+from carsclf.options.command_line import argument, say_next
+from carsclf.options.kinds import checked
+from carsclf.options.table import PREDICT
 from carsclf.records import RunFolder
 
 WriteRow = Callable[[Iterable[object]], object]
@@ -40,11 +42,7 @@ class Outcome:
 
 def predict_pictures(config: DictConfig) -> Path:
     """Predicts `images`, writes them as CSV row by row, shows the first; returns the CSV's path."""
-    check_given(config)
-    if not isinstance(config.top, int) or config.top < 1:
-        raise ConfigError(f"top={config.top}: expected a number of classes, 1 or more")
-    if not isinstance(config.batch_size, int) or config.batch_size < 1:
-        raise ConfigError(f"batch_size={config.batch_size}: expected at least 1")
+    config = checked(config, PREDICT)
     given = list(config.images) if isinstance(config.images, ListConfig) else [config.images]
     outcome = Outcome()
     files = [file for name in given for file in find_files(str(name), outcome)]

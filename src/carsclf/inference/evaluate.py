@@ -1,14 +1,11 @@
 """`evaluate.py`: what a trained model says of one split, and how right it is."""
 
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table
 
 from carsclf.analysis.metrics import metrics, per_class, worst
-from carsclf.commandline import argument, check_given, say_next
 from carsclf.data.build import make_data
 from carsclf.data.images import read_picture
 from carsclf.data.samples import Sample
@@ -16,13 +13,17 @@ from carsclf.errors import CheckpointError, ConfigError, DataError
 from carsclf.figures.contact_sheet import contact_sheet
 from carsclf.files import atomic_write
 from carsclf.inference.predict import load_model, predict
+from carsclf.options.command_line import argument, say_next
+from carsclf.options.kinds import checked
+from carsclf.options.table import EVALUATE
 from carsclf.records import RANDOM_WEIGHTS, Predictions, Run, RunFolder
+from carsclf.terminal import terminal
 
 
 def evaluate(config: DictConfig) -> dict[str, float]:
     """Writes predictions and per-class accuracy of `split` into the run folder; prints metrics."""
-    check_given(config)
-    folder = Path(str(config.run)).expanduser()
+    config = checked(config, EVALUATE)
+    folder = Path(config.run).expanduser()
     files = RunFolder(folder)
     if not files.config.is_file():
         raise CheckpointError(f"run={folder}: no config.yaml there; is it a run folder?")
@@ -87,7 +88,7 @@ def print_metrics(run: Run, values: dict[str, float], split: str, images: int, *
         table.add_column(column)
     shares = (f"{values[name]:.2%}" for name in ("top1", "top5", "macro_f1"))
     table.add_row(f"{split} ({run.protocol})", str(images), *shares, f"{values['loss']:.3f}")
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console = terminal(soft_wrap=True)
     console.print(table)
     for line in more:
         console.print(line)

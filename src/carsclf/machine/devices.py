@@ -7,14 +7,28 @@ from pathlib import Path
 
 import torch
 
+from carsclf.errors import ConfigError
+
 
 def pick_device(device: str) -> torch.device:
-    """`auto`: CUDA, then Apple's MPS, then the CPU."""
+    """`auto`: CUDA, then Apple's MPS, then the CPU. Raises ConfigError for what is not here."""
     if device != "auto":
-        return torch.device(device)
+        return _here(device)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _here(device: str) -> torch.device:
+    cards = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    here = ["cpu", *(["cuda", *cards] if cards else [])]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    if device not in here:
+        raise ConfigError(
+            f"device={device}: expected auto, or what this machine has: {', '.join(here)}"
+        )
+    return torch.device(device)
 
 
 def available_cores() -> int:

@@ -1,16 +1,19 @@
 """`report.py`: run and study folders in, one page out."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from carsclf.commandline import say_next
 from carsclf.errors import ConfigError
 from carsclf.figures.style import look
 from carsclf.files import AnyPath
+from carsclf.options.command_line import say_next
+from carsclf.options.kinds import checked
+from carsclf.options.table import REPORT
 from carsclf.records import RANDOM_WEIGHTS
 from carsclf.report.context import Context, Price
 from carsclf.report.dashboards import Destination, upload, workspaces
@@ -21,23 +24,26 @@ from carsclf.report.material import read_material
 from carsclf.report.page import Desk, Page
 from carsclf.report.pairs import make_pairs
 from carsclf.report.sections import confidence, cost, method, mistakes, models, parallel, search
+from carsclf.training.wandb_log import check_login
 
 ORDER = (models, search, cost, parallel, mistakes, confidence, method)
 
 
 def report(config: DictConfig) -> Path:
     """Writes the page, its tables and figures into `folder`; returns the page's path."""
-    price = _price(OmegaConf.to_container(config.cost))
-    gallery = config.gallery
-    if not isinstance(gallery, int) or gallery < 0:
-        raise ConfigError(f"gallery={gallery}: expected a number of errors, 0 for none")
+    config = checked(config, REPORT)
+    price: Any = OmegaConf.to_container(config.cost)
+    if unknown := set(price) - {field.name for field in fields(Price)}:
+        raise ConfigError(
+            f"cost.{min(unknown)}: expected {', '.join(f.name for f in fields(Price))}"
+        )
     page = write_report(
         runs=_folders(config.runs, "runs"),
         studies=_folders(config.studies, "studies"),
         folder=Path(config.folder),
-        price=price,
-        gallery=gallery,
-        attention=bool(config.attention),
+        price=Price(**price),
+        gallery=config.gallery,
+        attention=config.attention,
         root=config.root,
         wandb=Destination(config.project, config.entity) if config.upload else None,
         options=list(HydraConfig.get().overrides.task),
@@ -65,6 +71,7 @@ def write_report(
     """
     if wandb is not None:
         workspaces()  # a missing package is told before the work
+        check_login("upload=true")
     folder = Path(folder).expanduser()
     material = read_material(runs, studies)
     groups = told_apart(make_groups(material))
@@ -124,10 +131,3 @@ def _folders(value: Any, name: str) -> list[Path]:
     if len(set(folders)) < len(folders):
         raise ConfigError(f"{name}: a folder is named twice")
     return folders
-
-
-def _price(values: Any) -> Price:
-    price = values.get("price_per_hour")
-    if price is not None and (not isinstance(price, int | float) or price < 0):
-        raise ConfigError(f"cost.price_per_hour={price}: expected a price, 0 or more, or null")
-    return Price(**values)

@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, Checkpoint
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from carsclf.files import atomic_write
 from carsclf.records import RunFolder
+from carsclf.terminal import terminal
 
 OnEpoch = Callable[[int, dict[str, float], float, Path], bool | None]
 
@@ -25,7 +25,7 @@ class EpochProgress(Callback):
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
-        self.console = Console(stderr=True)
+        self.console = terminal(stderr=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         steps = pl_module.steps * trainer.accumulate_grad_batches

@@ -2,19 +2,24 @@
 
 import os
 import secrets
+import shutil
 import time
 from pathlib import Path
 
+import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from carsclf.commandline import argument, read_overrides, say_next
-from carsclf.errors import CarsclfError, CheckpointError, ConfigError
+from carsclf.errors import CarsclfError, CheckpointError, ConfigError, mistakes
 from carsclf.inference.evaluate import print_metrics
+from carsclf.options.command_line import argument, read_overrides, say_next
+from carsclf.options.kinds import checked
+from carsclf.options.table import NAMING
 from carsclf.records import Run, RunFolder
+from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
 
@@ -23,30 +28,36 @@ LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL")  # NCCL: never
 
 def train(config: DictConfig) -> str:
     """One training from the command line, new or `resume=<run folder>`; returns its folder."""
-    told = told_overrides(config)
-    if config.overrides and told:
+    naming, told = checked(config, NAMING), told_overrides(config)
+    if naming.overrides and told:
         config = compose("train", told)
-    if config.resume:
-        folder, config = resumed(Path(config.resume))
+        naming = checked(config, NAMING)
+    if naming.resume:
+        folder, config = resumed(Path(naming.resume))
     else:
-        config, folder = training_part(config), new_folder(config)
+        config, folder = training_part(config), new_folder(naming)
     files = RunFolder(folder)
     try:
         if _finished(files):
             run = Run.read(files.run)
         else:
+            check_training(config)
             run = fit(config, folder, resume=True, overrides=repeatable(told))
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
-        said = f"interrupted; go on with: python train.py {argument('resume', folder)}"
+        said = f"interrupted; {_go_on(folder)}"
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # end the other jobs too
             raise SystemExit(said) from None
         raise CarsclfError(said) from None
+    except mistakes():
+        if not naming.resume:
+            forget(files)
+        raise
     except RuntimeError as error:
         if not any(sign in str(error) for sign in LOST):
             raise
         raise CarsclfError(
             f"another process of this run ended: {str(error).splitlines()[0]}; finished epochs are "
-            f"kept, go on with: python train.py {argument('resume', folder)}"
+            f"kept, {_go_on(folder)}"
         ) from None
     if _rank():
         return str(folder)
@@ -55,6 +66,19 @@ def train(config: DictConfig) -> str:
         split = " split=test" if "test" in run.split_sizes else ""
         say_next(f"python evaluate.py {argument('run', folder)}{split}")
     return str(folder)
+
+
+def _go_on(folder: Path) -> str:
+    return f"go on with: python train.py {argument('resume', folder)}"
+
+
+def forget(files: RunFolder) -> None:
+    """Removes the folder of a training that was refused before its first epoch's end.
+
+    Else its name would be taken. Of several processes the first one does it.
+    """
+    if not files.last.parent.is_dir() and not _rank():
+        shutil.rmtree(files.root, ignore_errors=True)
 
 
 def new_folder(config: DictConfig) -> Path:
@@ -72,7 +96,7 @@ def new_folder(config: DictConfig) -> Path:
     folder = Path(config.runs) / (config.name or fresh_name(config))
     # of processes from outside any may be the first to make the folder, none trains alone
     if (RunFolder(folder).metrics if outside else folder).exists():
-        raise ConfigError(f"{folder} exists: choose another name=, or resume={folder}")
+        raise ConfigError(f"{folder} exists: choose another name=, or {argument('resume', folder)}")
     os.environ["CARSCLF_RUN_FOLDER"] = str(folder)
     return folder
 
@@ -104,8 +128,13 @@ def resumed(folder: Path) -> tuple[Path, DictConfig]:
     files = RunFolder(folder)
     if not files.config.is_file():
         raise CheckpointError(f"resume={folder}: no config.yaml there; is it a run folder?")
-    config = OmegaConf.load(files.config)
-    assert isinstance(config, DictConfig)
+    try:
+        config = OmegaConf.load(files.config)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"{files.config} cannot be read: {said}") from None
+    if not isinstance(config, DictConfig):
+        raise CheckpointError(f"{files.config} is no configuration")
     OmegaConf.set_struct(config, True)
     return folder, config
 

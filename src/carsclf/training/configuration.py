@@ -1,26 +1,20 @@
 """A training's configuration: which part of a command line it is, and whether it can be run."""
 
 from inspect import signature
+from typing import get_args, get_type_hints
 
-from hydra.utils import get_method
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.samples import absolute, check_names
-from carsclf.errors import ConfigError
+from carsclf.errors import ConfigError, nearest
 from carsclf.machine.precision import check_precision
 from carsclf.models.boundary import HEAD
+from carsclf.options.kinds import checked
+from carsclf.options.table import REQUIRED, TRAINING
 
-NUMBERS = (
-    "seed",
-    "trainer.max_epochs",
-    *(f"data.{key}" for key in ("batch_size", "image_size", "fraction", "val_fraction")),
-    *(f"data.{key}" for key in ("split_seed", "test_fraction", "min_images_per_class", "margin")),
-    *(f"optimizer.{key}" for key in ("lr", "head_lr_factor", "momentum", "weight_decay")),
-    *(f"schedule.{key}" for key in ("factor", "patience", "every", "warmup_epochs")),
-    *(f"augmentation.{key}" for key in ("flip", "rotation", "zoom")),
-    "mode.label_smoothing",
-)
 NAMING = ("resume", "name", "runs", "overrides")  # of a run; config.yaml holds the rest
+GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 SEARCH_GROUPS = ("objective", "space", "search", "cluster", "resources")  # tune.py's
 
 
@@ -29,20 +23,35 @@ def training_part(config: DictConfig) -> DictConfig:
     plain = OmegaConf.masked_copy(
         config, [str(k) for k in config if k not in (*NAMING, *SEARCH_GROUPS)]
     )
-    missing = sorted(OmegaConf.missing_keys(plain))
-    if missing:
-        raise ConfigError(f"{missing[0]} has no value: give it as {missing[0]}=...")
-    for key in NUMBERS:
-        value = OmegaConf.select(plain, key)
-        if value is not None and not isinstance(value, int | float):
-            raise ConfigError(f"{key}={value}: expected a number")
+    for group in GROUPS:
+        if not OmegaConf.is_dict(plain.get(group)):
+            raise ConfigError(f"{group}: nothing chosen; see conf/{group}/ for what there is")
+    plain = checked(plain, TRAINING, REQUIRED)
+    for group in ("data", "model", "mode"):
+        check_known(plain[group], group)
+    check_root(plain.data)
     check_precision(plain)
     settle_paths(plain)
-    for group in ("optimizer", "schedule"):
+    for group in ("augmentation", "optimizer", "schedule"):
         check_arguments(plain[group], group)
     if plain.optimizer._target_.endswith(".lbfgs"):
         check_lbfgs(plain)
     return plain
+
+
+def check_known(settings: DictConfig, group: str) -> None:
+    """Refuses options that nothing reads, which a + has put there."""
+    known = [key.removeprefix(f"{group}.") for key in TRAINING if key.startswith(f"{group}.")]
+    for key in settings:
+        if key not in known and not OmegaConf.is_dict(settings[key]):
+            raise ConfigError(f"{group}.{key} is no option: {nearest(str(key), known)}")
+
+
+def check_root(data: DictConfig) -> None:
+    """Refuses data.root=null for a source that has no place of its own."""
+    root = get_type_hints(get_object(data.source._target_)).get("root")
+    if data.root is None and type(None) not in get_args(root):
+        raise ConfigError("data.root has no value: give it as data.root=...")
 
 
 def settle_paths(config: DictConfig) -> None:
@@ -57,13 +66,16 @@ def settle_paths(config: DictConfig) -> None:
 
 
 def check_arguments(settings: DictConfig, group: str) -> None:
-    """Refuses settings that an experiment made for another option of the group."""
-    function = get_method(settings._target_)
+    """Refuses settings that an experiment made for another option of the group, or left out."""
+    function = get_object(settings.get("_target_", ""))
     parameters = signature(function).parameters.values()
+    own = [str(key) for key in settings if not str(key).startswith("_")]
+    given = [p for p in parameters if p.kind == p.KEYWORD_ONLY or isinstance(function, type)]
+    if lacking := [p.name for p in given if p.default is p.empty and p.name not in own]:
+        raise ConfigError(f"{group}={function.__name__} needs {group}.{lacking[0]}=...")
     if any(p.kind == p.VAR_KEYWORD for p in parameters):
         return  # a user's own function, which passes them on
-    taken = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY]
-    own = [str(key) for key in settings if not str(key).startswith("_")]
+    taken = [p.name for p in given]
     if foreign := [key for key in own if key not in taken]:
         removed = " ".join(f"~{group}.{key}" for key in foreign)
         raise ConfigError(

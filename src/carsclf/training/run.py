@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 import yaml
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from carsclf.data.build import make_data
 from carsclf.errors import CheckpointError, ConfigError
@@ -19,6 +18,7 @@ from carsclf.machine.memory import keep_freed_memory
 from carsclf.machine.precision import adopt
 from carsclf.models.networks import Weights
 from carsclf.records import Run, RunFolder
+from carsclf.terminal import terminal
 from carsclf.training.build import (
     cut_network,
     extract_rows,
@@ -27,14 +27,17 @@ from carsclf.training.build import (
     make_network,
 )
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
+from carsclf.training.checks import lightning_mistakes
 from carsclf.training.cost_meter import CostMeter
 from carsclf.training.finish import describe, export, git_commit, reported_row, val_metrics
 from carsclf.training.look import look_at_data
 from carsclf.training.timed_steps import settle_training
 from carsclf.training.trainer import device_of, make_trainer
-from carsclf.training.wandb_log import close_wandb
+from carsclf.training.wandb_log import close_wandb, ending_wandb
 
 
+@ending_wandb()
+@lightning_mistakes()
 def fit(
     config: DictConfig,
     folder: AnyPath,
@@ -111,7 +114,7 @@ def fit(
 def tell(weights: Weights) -> None:
     """Says what of the weights was not taken as it was, where anything was not."""
     if weights.notes:
-        Console(stderr=True, soft_wrap=True).print(str(weights), highlight=False, markup=False)
+        terminal(stderr=True, soft_wrap=True).print(str(weights))
 
 
 def prepare(config: DictConfig) -> list[str]:

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from carsclf.commandline import argument, say_next
 from carsclf.errors import CarsclfError
 from carsclf.files import atomic_write
+from carsclf.options.command_line import argument, say_next
 from carsclf.records import Run, RunFolder
 
 ONE_RUN = ("seed=", "name=", "runs=")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,6 +15,7 @@ from carsclf.errors import ConfigError, nearest
 from carsclf.machine.devices import pick_device
 from carsclf.machine.precision import FULL
 from carsclf.training.checkpoints import AtomicCheckpointIO
+from carsclf.training.wandb_log import make_logger
 
 HONOURED = (
     "accelerator",
@@ -93,7 +93,7 @@ def make_trainer(
         trainer = pl.Trainer(
             **settings,
             callbacks=callbacks,
-            logger=_logger(config, folder),
+            logger=make_logger(config, folder),
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
             use_distributed_sampler=False,  # ours shares out by itself
@@ -132,18 +132,6 @@ def steps_are_ours(trainer: pl.Trainer) -> bool:
 def device_of(config: DictConfig) -> torch.device:
     """Where the network runs."""
     return pick_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
-
-
-def _logger(config: DictConfig, folder: Path) -> Any:
-    if not config.get("logger"):
-        return False
-    # named after the folder, so that a resumed run goes on in the same W&B run; trials of
-    # different studies share their folders' names, so the study's (the group) stands before it
-    group = config.logger.get("group")
-    id = f"{group}-{folder.name}" if group else folder.name
-    logger = instantiate(config.logger, save_dir=str(folder), name=folder.name, id=id)
-    logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
-    return logger
 
 
 def check_processes(world: int) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import secrets
+import shutil
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
-from carsclf.commandline import argument, say_next
-from carsclf.errors import CarsclfError, CheckpointError, ConfigError
+from carsclf.errors import CarsclfError, CheckpointError, ConfigError, mistakes
 from carsclf.files import atomic_write
+from carsclf.options.command_line import argument, say_next
+from carsclf.options.kinds import checked
+from carsclf.options.table import NAMING
+from carsclf.terminal import terminal
+from carsclf.training.checks import rehearse
 from carsclf.tuning.composition import Composition, changed
 from carsclf.tuning.crew import Crew
 from carsclf.tuning.display import shown, state, summarise
@@ -42,8 +46,9 @@ WRITE_EVERY = 20.0
 def tune(config: DictConfig) -> str:
     """Runs a study, or goes on with `resume=<study folder>`; returns the folder."""
     overrides = list(HydraConfig.get().overrides.task)
-    if config.resume:
-        folder, overrides = _resumed(Path(config.resume), overrides)
+    resume = checked(config, NAMING).resume
+    if resume:
+        folder, overrides = _resumed(Path(resume), overrides)
         composition = Composition.of(overrides)
     else:
         composition = Composition.of(overrides)
@@ -52,7 +57,7 @@ def tune(config: DictConfig) -> str:
     try:
         plan.carry_out(overrides)
     except KeyboardInterrupt:
-        said = f"interrupted; go on with: python tune.py resume={folder.root}"
+        said = f"interrupted; go on with: python tune.py {argument('resume', folder.root)}"
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # end the other studies too
             raise SystemExit(said) from None
         raise CarsclfError(said) from None
@@ -104,12 +109,16 @@ class Plan:
         with ExitStack() as stack:
             workers: Callable[[], Workers]
             if self.table is None:
-                stack.enter_context(cluster(config.cluster.address if config.cluster else None))
+                address = config.cluster.address if config.get("cluster") else None
+                if address is None:  # what is wrong is found here before Ray starts
+                    rehearse(OmegaConf.create(self._plainest()))
+                stack.enter_context(cluster(address))
                 resources = Resources.from_config(config.resources)
                 workers = lambda: self._crew(study.journal, resources, stack)  # noqa: E731
             else:
                 workers = self._recorded
             stack.enter_context(_alone(self.folder))
+            stack.enter_context(_kept_once_begun(self.folder))
             study = self._study(overrides)
             stack.callback(study.journal.close)
             stack.callback(self._write, study)
@@ -149,16 +158,19 @@ class Plan:
     def _crew(self, journal: Journal, resources: Resources, stack: ExitStack) -> Workers:
         crew = Crew(resources, self.job)
         stack.callback(crew.dismiss)
-        began, say = time.monotonic(), Console(stderr=True, highlight=False).print
+        began, say = time.monotonic(), terminal(stderr=True).print
         say("preparing what all trials share: the data, and features where a part is frozen")
-        largest = self.space.largest("data.batch_size")
-        plain = self.composition.trial(largest, self.horizon, self.folder.root.name)
-        if settled := crew.prepare(plain):
+        if settled := crew.prepare(self._plainest()):
             journal.record("settled", overrides=settled)
             self.composition.settle(settled)
             say(f"fastest here, for all trials: {', '.join(settled)}", soft_wrap=True)
         say(f"prepared in {time.monotonic() - began:.0f} s")
         return crew
+
+    def _plainest(self) -> dict[str, Any]:
+        """The study's own training, with the largest batch that a trial may have."""
+        largest = self.space.largest("data.batch_size")
+        return self.composition.trial(largest, self.horizon, self.folder.root.name)
 
     def _recorded(self) -> Workers:
         assert self.table is not None
@@ -208,8 +220,26 @@ class Plan:
             say_next(f"python tune.py objective=replay {table} search={other}")
 
 
+@contextmanager
+def _kept_once_begun(folder: StudyFolder) -> Iterator[None]:
+    """Removes the folder of a new study that is refused before its first trial.
+
+    Else its name would be taken.
+    """
+    new = not folder.events.is_file()
+    try:
+        yield
+    except mistakes():
+        if new and '"suggest"' not in folder.events.read_text(encoding="utf-8"):
+            shutil.rmtree(folder.root, ignore_errors=True)
+        raise
+
+
 def _alone(folder: StudyFolder) -> FileLock:
-    folder.root.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder.root} cannot be made: {error.strerror}") from None
     lock = FileLock(folder.lock, timeout=0)
     try:
         lock.acquire()
@@ -225,7 +255,9 @@ def _new_folder(config: DictConfig) -> StudyFolder:
     name = config.name or f"{what}-{choices.get('search')}-{stamp}"
     folder = StudyFolder(Path(config.runs).resolve() / name)
     if folder.root.exists():
-        raise ConfigError(f"{folder.root} exists: choose another name=, or resume={folder.root}")
+        raise ConfigError(
+            f"{folder.root} exists: choose another name=, or {argument('resume', folder.root)}"
+        )
     return folder
 
 

@@ -11,11 +11,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from rich.console import Console
 from rich.table import Table
 
-from carsclf.commandline import argument, say_next
 from carsclf.errors import CarsclfError
+from carsclf.options.command_line import argument, say_next
+from carsclf.terminal import terminal
 from carsclf.tuning.display import random_weights
 from carsclf.tuning.records import StudyFolder, StudySummary
 
@@ -60,8 +60,7 @@ class Comparison(Callback):
         for row in rows:
             table.add_row(*(str(row[column]) for column in COLUMNS))
         # a log has no width of its own: rich would fold the table to 80 columns
-        console = Console(width=None if sys.stdout.isatty() else 160)
-        console.print(table)
+        terminal(width=None if sys.stdout.isatty() else 160).print(table)
         print(f"comparison: {path}")
         if folders := [row["folder"] for row in rows if row["folder"]]:
             say_next(f"python report.py {argument('studies', folders)}")

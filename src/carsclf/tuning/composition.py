@@ -6,11 +6,12 @@ from typing import Any
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from carsclf.errors import ConfigError
+from carsclf.errors import ConfigError, mistakes, one_line
+from carsclf.options.command_line import quoted
+from carsclf.options.kinds import checked
+from carsclf.options.table import STUDY
 from carsclf.training.configuration import SEARCH_GROUPS, training_part
 from carsclf.tuning.space import Raw, Space
 
@@ -41,6 +42,7 @@ class Composition:
         ]
         with open_dict(config):
             del config["hydra"]
+        config = checked(config, STUDY)
         return cls(config, [f"{group}={choice}" for group, choice in choices.items()] + values)
 
     def trial(self, overrides: list[str], epochs: int, group: str) -> dict[str, Any]:
@@ -51,7 +53,7 @@ class Composition:
         """
         extra = ["look=false", "reported=last", f"trainer.max_epochs={epochs}"]
         if "group" in (self.config.get("logger") or {}):
-            extra.append(f"logger.group={group}")
+            extra.append(f"logger.group={quoted(group)}")
         return self._compose([*overrides, *extra])
 
     def settle(self, overrides: list[str]) -> None:
@@ -63,22 +65,18 @@ class Composition:
         if "trainer.max_epochs" in {p.key for p in space}:
             raise ConfigError("space.trainer.max_epochs: the search decides on epochs by itself")
         for raw in space.extremes():
-            self._compose(space.overrides(raw))
+            try:
+                self._compose(space.overrides(raw))
+            except mistakes() as error:
+                said = one_line(error)
+                raise ConfigError(f"the space does not fit the training: {said}") from None
 
     def winner(self, space: Space, raw: Raw) -> list[str]:
         """The overrides with which `train.py` repeats a trial at full length."""
         return [*self.training, *space.overrides(raw)]
 
     def _compose(self, overrides: Iterable[str]) -> dict[str, Any]:
-        try:
-            config = training_part(compose("train", [*self.training, *overrides]))
-        except (HydraException, OmegaConfBaseException) as error:
-            said = " ".join(str(error).split())
-            raise ConfigError(
-                f"the space does not fit the training: {said}; space=published goes with "
-                "optimizer=sgd schedule=plateau, space=modern with optimizer=adamw, space=frozen "
-                "with mode=freeze"
-            ) from None
+        config = training_part(compose("train", [*self.training, *overrides]))
         with open_dict(config):
             config.pop("resources", None)
         plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]

@@ -17,7 +17,10 @@ from carsclf.tuning.worker import Epoch, Failure, Job, Worker
 
 GROW_EVERY = 20.0
 """Seconds between two looks for machines that joined or left."""
-PASSED_ON = ("CARSCLF_CACHE", "HF_HUB_OFFLINE", "HF_HOME", "TORCH_HOME", "WANDB_MODE")
+PASSED_ON = (
+    *("CARSCLF_CACHE", "HF_HUB_OFFLINE", "HF_HOME", "TORCH_HOME"),
+    *("WANDB_MODE", "WANDB_BASE_URL", "WANDB_ENTITY"),
+)
 
 
 @dataclass(frozen=True)

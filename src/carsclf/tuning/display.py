@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from carsclf.records import RANDOM_WEIGHTS, Run
+from carsclf.terminal import terminal
 from carsclf.tuning.loop import ENDED
 from carsclf.tuning.records import StudySummary
 from carsclf.tuning.study import Study
@@ -22,8 +22,9 @@ PLAIN_EVERY = 30.0
 @contextmanager
 def shown(study: Study, simulated: bool) -> Iterator[Callable[[], None]]:
     """A bar over the budget on a terminal, a line now and then elsewhere; gives what updates it."""
-    console, began, before = Console(stderr=True), time.monotonic(), study.loop.spent
-    bar = Progress(BarColumn(30), TextColumn("{task.description}"), console=console, transient=True)
+    console, began, before = terminal(stderr=True), time.monotonic(), study.loop.spent
+    text = TextColumn("{task.description}", markup=False)
+    bar = Progress(BarColumn(30), text, console=console, transient=True)
     task = bar.add_task("", total=study.loop.search.budget)
     last = began
 
@@ -86,8 +87,7 @@ def summarise(study: Study, summary: StudySummary) -> None:
             f"{trial.epoch}/{study.loop.horizon}",
             " ".join(_short(o) for o in trial.overrides),
         )
-    console = Console(soft_wrap=False)
-    console.print(table)
+    terminal().print(table)
     print(
         f"{summary.trials} trials, {summary.spent:.2f} of {summary.budget:g} full trainings "
         f"({summary.horizon} epochs each), {summary.seconds:.0f} s"

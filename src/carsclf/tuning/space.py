@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ray import tune
 
 from carsclf.errors import ConfigError
+from carsclf.options.command_line import quoted
 
 Raw = dict[str, Any]
 Value = int | float | str | bool | None
@@ -170,23 +171,32 @@ def _parameter(key: str, node: Mapping[str, Any]) -> Parameter:
     if unknown:
         raise ConfigError(f"space.{key}: unknown {unknown}; a range takes {sorted(OPTIONS)}")
     if "choices" in node:
-        choices = tuple(node["choices"] or ())
+        given = node["choices"]
+        choices = tuple(given) if isinstance(given, list | tuple) else ()
         if not choices or len(node) > 1:
             raise ConfigError(f"space.{key}: expected a non-empty list of choices and nothing else")
         return Parameter(key, choices=choices)
     if not {"low", "high"} <= set(node):
         raise ConfigError(f"space.{key}: expected both low and high, got {sorted(node)}")
-    low, high, log = node["low"], node["high"], bool(node.get("log", False))
+    for flag in ("log", "int"):
+        if not isinstance(node.get(flag, False), bool):
+            raise ConfigError(f"space.{key}.{flag}={node[flag]}: expected true or false")
+    power = node.get("power")
+    if power is not None and (
+        isinstance(power, bool) or not isinstance(power, int | float) or power <= 0
+    ):
+        raise ConfigError(f"space.{key}.power={power}: expected a number above 0, or null")
+    low, high, log = node["low"], node["high"], node.get("log", False)
     if any(isinstance(end, bool) or not isinstance(end, int | float) for end in (low, high)):
         raise ConfigError(f"space.{key}: low and high must be numbers, got {low!r} and {high!r}")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ConfigError(f"space.{key}: empty range, low={low} must be below high={high}")
     if log and low <= 0:
         raise ConfigError(f"space.{key}: a log range must stay above zero, got low={low}")
-    integer = bool(node.get("int", False))
+    integer = node.get("int", False)
     if integer and not (float(low).is_integer() and float(high).is_integer()):
         raise ConfigError(f"space.{key}: an integer range needs whole ends, got {low} and {high}")
-    return Parameter(key, low, high, log, integer, node.get("power"))
+    return Parameter(key, low, high, log, integer, power)
 
 
 def _literal(value: Value) -> str:
@@ -195,4 +205,4 @@ def _literal(value: Value) -> str:
         return json.dumps(value)
     if re.fullmatch(r"[A-Za-z_][\w./-]*", value) and value.lower() not in RESERVED:
         return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return quoted(value)

@@ -13,10 +13,11 @@ import ray
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from carsclf.errors import CarsclfError, CheckpointError
+from carsclf.errors import CheckpointError, mistakes, one_line
 from carsclf.machine.memory import give_back_freed_memory
 from carsclf.records import RunFolder
 from carsclf.training.checkpoints import read_checkpoint
+from carsclf.training.checks import check_training
 from carsclf.training.run import fit, prepare
 
 
@@ -70,9 +71,11 @@ class Worker:
     def prepare(self, config: dict[str, Any]) -> list[str] | Failure:
         """Does what trials share; returns what it settled, or what is wrong."""
         try:
-            return prepare(_config(config))
-        except CarsclfError as error:
-            return Failure(str(error), final=True)
+            made = _config(config)
+            check_training(made)
+            return prepare(made)
+        except mistakes() as error:
+            return Failure(one_line(error), final=True)
 
     def advance(self, job: Job | None) -> Epoch | Failure:
         """The next finished epoch of a new job, or of the one it has."""
@@ -102,9 +105,9 @@ class Worker:
                     return
             fit(_config(job.config), folder, resume=True, on_epoch=self._epoch)
             self._results.put(Failure("the training ended before the study did", final=True))
-        except CarsclfError as error:
+        except mistakes() as error:
             stop = isinstance(error, CheckpointError)  # about files, not about this trial's values
-            self._results.put(Failure(str(error), final=True, stop=stop))
+            self._results.put(Failure(one_line(error), final=True, stop=stop))
         except BaseException as error:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "error.txt").write_text(traceback.format_exc())

@@ -1,0 +1,246 @@
+"""Every option of every command, with its kind and range."""
+
+from carsclf.options.kinds import (
+    Amount,
+    Device,
+    Flag,
+    Items,
+    Kind,
+    Name,
+    Nothing,
+    Null,
+    Number,
+    ProjectName,
+    Settings,
+    Stage,
+    Text,
+    Whole,
+    Word,
+)
+
+Table = dict[str, Kind]
+
+SEED = Whole(at_least=0, at_most=2**32 - 1)  # what numpy's old generator takes
+SHARE = Number(at_least=0, at_most=1)
+COUNT = Whole(at_least=1)
+WORKERS = Word("auto") | Whole(at_least=0, at_most=256)
+METRICS = Word("val/top1", "val/top5", "val/macro_f1", "val/loss", "train/top1", "train/loss")
+
+
+def _below(group: str, options: Table) -> Table:
+    return {f"{group}.{key}": kind for key, kind in options.items()}
+
+
+DATA: Table = _below(
+    "data",
+    {
+        "name": Text(),
+        "root": Text() | Null(),
+        "source": Settings(),
+        "source.images": Whole(at_least=1, at_most=1_000_000),
+        "source.seed": SEED,
+        "class_depth": COUNT | Null(),
+        "ignore": Items(Text()) | Nothing(),
+        "table": Text(),
+        "columns": Settings(),
+        "columns.path": Text(),
+        "columns.class": Text(),
+        "columns.split": Text() | Null(),
+        "columns.box": Items(Text(), count=4) | Null(),
+        "protocol": Word("auto", "official", "published", "fractions"),
+        "val_fraction": Number(above=0, below=1),
+        "test_fraction": Number(at_least=0, below=1),
+        "fraction": Number(above=0, at_most=1),
+        "classes": Items(Text()) | Null(),
+        "min_images_per_class": Whole(at_least=0),
+        "transform": Word("squash", "published", "random_resized_crop"),
+        "image_size": Whole(at_least=8, at_most=4096),
+        "interpolation": Word("bicubic", "bilinear"),
+        "crop": Word("none", "box"),
+        "margin": Number(at_least=0, at_most=10),
+        "batch_size": COUNT,
+        "packed": Flag(),
+        "workers": WORKERS,
+        "skip_unreadable": Flag(),
+        "split_seed": SEED | Null(),
+    },
+)
+MODEL: Table = _below(
+    "model",
+    {
+        "name": Text(),
+        "weights": Text(),
+        "channels_last": Word("auto", True, False),
+        "compile": Flag(),
+        "args": Settings(),
+        "args.drop_rate": Number(at_least=0, below=1) | Null(),
+        "args.drop_path_rate": Number(at_least=0, below=1) | Null(),
+    },
+)
+MODE: Table = _below(
+    "mode",
+    {
+        "name": Text(),
+        "boundary": Whole(at_least=0) | Stage() | Null(),
+        "label_smoothing": Number(at_least=0, below=1),
+        "cache": Flag(),
+        "views": Whole(at_least=1, at_most=1000),
+    },
+)
+CHANGES: Table = {
+    **_below(
+        "augmentation",
+        {
+            "flip": SHARE,
+            "rotation": Number(at_least=0, at_most=180),
+            "zoom": Number(at_least=0, below=1),
+        },
+    ),
+    **_below(
+        "optimizer",
+        {
+            "lr": Number(above=0),
+            "head_lr_factor": Number(above=0),
+            "weight_decay": Number(at_least=0),
+            "momentum": Number(at_least=0, below=1),
+            "nesterov": Flag(),
+            "betas": Items(Number(at_least=0, below=1), count=2),
+        },
+    ),
+    **_below(
+        "schedule",
+        {
+            "factor": Number(at_least=0, below=1),
+            "patience": Whole(at_least=0),
+            "monitor": METRICS,
+            "every": COUNT,
+            "warmup_epochs": Number(at_least=0),
+            "final_factor": SHARE,
+            "warmup_share": Number(above=0, below=1),
+            "momentum": Flag(),
+        },
+    ),
+}
+TRAINER: Table = _below(  # others are Lightning's own
+    "trainer",
+    {
+        "max_epochs": COUNT,
+        "accelerator": Text(),
+        "devices": COUNT | Word("auto", -1) | Items(Whole(at_least=0)),
+        "strategy": Text(),
+        "precision": Word("auto", "32-true", "bf16-mixed", "16-mixed"),
+        "gradient_clip_val": Number(at_least=0) | Null(),
+        "deterministic": Word("warn", True, False),
+        "log_every_n_steps": Whole(at_least=0),
+    },
+)
+LOGGER: Table = _below(  # others are wandb.init's own
+    "logger",
+    {
+        "project": ProjectName(),
+        "group": Text() | Null(),
+        "resume": Word("allow", "must", "never", "auto", True, False) | Null(),
+    },
+)
+OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()}
+OPTIONAL = {  # which not every source, mode or network has
+    *("data.packed", "data.split_seed", "data.class_depth", "data.ignore", "data.table"),
+    *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
+    *(key for key in MODEL if key.startswith("model.args.")),
+    "mode.views",
+}
+REQUIRED = {*OVERALL, *DATA, *MODEL, *MODE, "trainer.max_epochs", "trainer.precision"} - OPTIONAL
+TRAINING: Table = {
+    **OVERALL,
+    **DATA,
+    **MODEL,
+    **MODE,
+    **CHANGES,
+    **TRAINER,
+    **LOGGER,
+}
+NAMING: Table = {
+    "name": Name() | Null(),
+    "runs": Text(),
+    "resume": Text() | Null(),
+    "overrides": Text() | Null(),
+}
+STUDY: Table = {
+    **NAMING,
+    **_below(
+        "objective",
+        {
+            "kind": Word("train", "replay"),
+            "metric": METRICS,
+            "mode": Word("max", "min"),
+            "table": Text(),
+            "workers": Whole(at_least=1, at_most=10_000),
+        },
+    ),
+    **_below(
+        "search",
+        {
+            "budget": Number(at_least=1),  # full trainings
+            "trials": COUNT,
+            "seed": SEED,
+            "grace": Number(above=0, below=1),
+            "reduction": Number(above=1, at_most=1000),
+            "rungs": Whole(at_least=2, at_most=20),
+            "fidelities": Items(Number(above=0, at_most=1)),
+        },
+    ),
+    "cluster.address": Text() | Null(),
+    **_below(
+        "resources",
+        {
+            "cpu": Amount(),
+            "gpu": Amount() | Word("auto"),
+            "workers": COUNT | Null(),
+        },
+    ),
+}
+EVALUATE: Table = {
+    "run": Text(),
+    "split": Word("train", "val", "test"),
+    "root": Text() | Null(),
+    "batch_size": Whole(at_least=1, at_most=65_536),
+    "workers": WORKERS,
+    "device": Device(),
+    "worst": Whole(at_least=0),
+}
+PREDICT: Table = {
+    "run": Text(),
+    "images": Items(Text()) | Text(),
+    "csv": Text() | Null(),
+    "top": COUNT,
+    "batch_size": Whole(at_least=1, at_most=65_536),
+    "device": Device(),
+}
+REPORT: Table = {
+    "runs": Items(Text()) | Text() | Nothing(),
+    "studies": Items(Text()) | Text() | Nothing(),
+    "folder": Text(),
+    "gallery": Whole(at_least=0),
+    "attention": Flag(),
+    "root": Text() | Null(),
+    "upload": Flag(),
+    "project": ProjectName(),
+    "entity": ProjectName() | Null(),
+    **_below(
+        "cost",
+        {
+            "price_per_hour": Number(at_least=0) | Null(),
+            "currency": Text(),
+            "machine": Text() | Null(),
+            "date": Text() | Null(),
+            "source": Text() | Null(),
+        },
+    ),
+}
+COMMANDS: dict[str, Table] = {
+    "train": {**TRAINING, **NAMING},
+    "tune": {**TRAINING, **STUDY},
+    "evaluate": EVALUATE,
+    "predict": PREDICT,
+    "report": REPORT,
+}

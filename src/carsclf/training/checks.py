@@ -1,0 +1,104 @@
+"""What a training can stumble over, found before it begins."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+
+from carsclf.data.build import make_data
+from carsclf.errors import CarsclfError, ConfigError, raised_in
+from carsclf.machine.precision import FULL
+from carsclf.models.boundary import resolve
+from carsclf.models.networks import create, known_name
+from carsclf.training.build import make_network
+from carsclf.training.trainer import check_processes, check_trainer
+from carsclf.training.wandb_log import check_wandb
+
+
+def check_training(config: DictConfig) -> None:
+    """Raises ConfigError for what can be known to fail before any data is read."""
+    check_lengths(config)
+    check_wandb(config.get("logger"))
+    check_lightning(config.trainer)
+    check_network(config)
+
+
+def check_lengths(config: DictConfig) -> None:
+    """Refuses a warm-up that the training would not live to see the end of."""
+    warmup, epochs = config.schedule.get("warmup_epochs", 0), config.trainer.max_epochs
+    if warmup > epochs:
+        raise ConfigError(
+            f"schedule.warmup_epochs={warmup}: expected at most trainer.max_epochs={epochs}"
+        )
+
+
+def check_lightning(config: DictConfig) -> None:
+    """Refuses what Lightning would refuse on this machine."""
+    settings: dict[str, Any] = dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    check_trainer(settings)
+    settings["precision"] = FULL  # ours may still be open, and is checked
+    log = logging.getLogger("pytorch_lightning")
+    level = log.level
+    log.setLevel(logging.WARNING)  # what there is and what is used of it, the run itself tells
+    try:
+        trainer = pl.Trainer(**settings, logger=False, enable_checkpointing=False)
+    except Exception as error:  # whatever Lightning raises, it is about these settings
+        raise ConfigError(f"trainer: {_told(error, settings)}") from None
+    finally:
+        log.setLevel(level)
+    check_processes(trainer.world_size)
+
+
+def check_network(config: DictConfig) -> None:
+    """Refuses a network that cannot be made, weights that are not there, an unknown stage."""
+    model, weights = config.model, Path(config.model.weights).expanduser()
+    args: dict[str, Any] = OmegaConf.to_container(model.args)  # type: ignore[assignment]
+    if weights.suffix in (".pth", ".pt", ".ckpt", ".safetensors") and not weights.is_file():
+        raise ConfigError(
+            f"model.weights={weights}: no such file; expected auto, imagenet, none, a weights file "
+            "or a run folder"
+        )
+    known_name(model.name)
+    args["image_size"] = config.data.image_size
+    try:
+        with torch.device("meta"):  # costs no memory, and hardly any time
+            network = create(model.name, **args)
+    except (CarsclfError, RuntimeError):
+        network = create(model.name, **args)  # not every network can be made so
+    resolve(config.mode.boundary, network)
+
+
+def rehearse(config: DictConfig) -> None:
+    """Raises here what a worker would before its first step, data and weights included.
+
+    What is drawn, decoded or downloaded for it is kept, and found again by the workers.
+    """
+    check_training(config)
+    data, _ = make_data(config)
+    make_network(config, len(data.class_names))
+
+
+@contextmanager
+def lightning_mistakes() -> Iterator[None]:
+    """Lightning's refusals, found only when it fits, as one line."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError) as error:
+        if not raised_in(error, "pytorch_lightning.", "lightning_fabric."):
+            raise
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _told(error: Exception, settings: dict[str, Any]) -> str:
+    """Lightning's words, and the settings that they may be about."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    own = " ".join(
+        f"trainer.{key}={settings[key]}" for key in ("accelerator", "devices", "strategy")
+    )
+    return f"{said} ({own})"
