@@ -64,12 +64,18 @@ class Composition:
         """Raises ConfigError when the training does not take what the space offers."""
         if "trainer.max_epochs" in {p.key for p in space}:
             raise ConfigError("space.trainer.max_epochs: the search decides on epochs by itself")
+        if self.config.trainer.get("check_val_every_n_epoch", 1) != 1:
+            raise ConfigError("trainer.check_val_every_n_epoch: a search judges every epoch")
         for raw in space.extremes():
             try:
                 self._compose(space.overrides(raw))
             except mistakes() as error:
                 said = one_line(error)
-                raise ConfigError(f"the space does not fit the training: {said}") from None
+                raise ConfigError(
+                    f"the space does not fit the training: {said}; space=published goes with "
+                    "optimizer=sgd schedule=plateau, space=modern with optimizer=adamw, "
+                    "space=frozen with mode=freeze"
+                ) from None
 
     def winner(self, space: Space, raw: Raw) -> list[str]:
         """The overrides with which `train.py` repeats a trial at full length."""
