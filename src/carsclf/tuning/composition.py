@@ -64,6 +64,7 @@ class Composition:
         """Raises ConfigError when the training does not take what the space offers."""
         if "trainer.max_epochs" in {p.key for p in space}:
             raise ConfigError("space.trainer.max_epochs: the search decides on epochs by itself")
+        self._compose([])  # what is wrong without the space is no fault of it
         for raw in space.extremes():
             try:
                 self._compose(space.overrides(raw))
