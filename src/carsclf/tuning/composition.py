@@ -66,6 +66,7 @@ class Composition:
             raise ConfigError("space.trainer.max_epochs: the search decides on epochs by itself")
         if self.config.trainer.get("check_val_every_n_epoch", 1) != 1:
             raise ConfigError("trainer.check_val_every_n_epoch: a search judges every epoch")
+        self._compose([])  # what is wrong without the space is no fault of it
         for raw in space.extremes():
             try:
                 self._compose(space.overrides(raw))
