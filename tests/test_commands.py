@@ -101,7 +101,7 @@ def test_cfg_shows_what_a_list_of_overrides_runs(
     command: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     best = tmp_path / "the best.yaml"
-    best.write_text("- mode=freeze\n- optimizer.lr=0.125\n- seed=1\n")
+    best.write_text("- mode=freeze\n- optimizer=sgd\n- optimizer.lr=0.125\n- seed=1\n")
     own = ["seed=2", f"overrides={best}", "~optimizer.momentum"]
     for arguments in (["--cfg", "job", *own], [*own, "--cfg", "job"], [*own[::-1], "--cfg=job"]):
         assert command("train.py", *arguments) == 0
@@ -294,3 +294,13 @@ def test_two_processes_train_one_model(tiny: list[str], tmp_path: Path) -> None:
     assert run.device.startswith("2 x cpu")
     assert run.epochs == 2
     assert run.finished
+
+
+def test_classes_that_a_split_lacks_are_named(
+    command: Command, tiny: list[str], pictures: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for file in sorted((pictures / "class 1").iterdir())[2:]:
+        file.unlink()  # a fifth of two is none
+    assert command("train.py", *tiny, "name=few") == 0
+    said = "macro F1 without the 1 of 3 classes that have no picture in val, unless predicted: "
+    assert said + "class 1" in capfd.readouterr().out

@@ -23,7 +23,8 @@ def boxed(tmp_path: Path, pictures: Path, tiny: list[str]) -> list[str]:
     box = {"bbox_x1": 9, "bbox_y1": 11, "bbox_x2": 28, "bbox_y2": 22}
     write_annotations(pictures / "cars_annos.mat", files, labels, box=box, test=[0] * len(files))
     kept = [o for o in tiny if not o.startswith(("data=", "trainer.max_epochs"))]
-    own = ["data=stanford_cars", "data.protocol=fractions", "mode=freeze", "optimizer.lr=0.3"]
+    own = ["data=stanford_cars", "data.protocol=fractions", "mode=freeze"]
+    own += ["optimizer=sgd", "optimizer.lr=0.3"]
     return [*own, *kept, "data.crop=box", "data.margin=0.1", "trainer.max_epochs=1"]
 
 

@@ -62,7 +62,7 @@ def test_every_command_repeats(
     own = ["optimizer=sgd", "optimizer.lr=0.05", "+model.args={drop_rate: 0.1}", "seed=3"]
     assert command("train.py", *data, *fixed, *own, "runs=runs", "name=by hand") == 0
     Path("found.yaml").write_text(yaml.safe_dump([*data, *fixed, "schedule=cosine", "seed=1"]))
-    frozen = ["mode=freeze", "optimizer.lr=0.2"]
+    frozen = ["mode=freeze", "optimizer=sgd", "optimizer.lr=0.2"]
     assert command("train.py", "overrides=found.yaml", *frozen, "runs=runs", "name=file") == 0
     assert command("train.py", "-m", *data, *fixed, "seed=5", "runs=runs/sweep") == 0
     search = ["search=random", "search.budget=2", "objective=replay", f"objective.table={table}"]

@@ -36,6 +36,12 @@ def macro_f1(targets: np.ndarray, predicted: np.ndarray, k: int) -> float:
     return float((2 * hits[there] / (given + said)[there]).mean())
 
 
+def absent_classes(targets: np.ndarray, class_names: list[str]) -> list[str]:
+    """Names of the classes that no target belongs to."""
+    there = np.bincount(targets, minlength=len(class_names)) > 0
+    return [name for name, here in zip(class_names, there, strict=True) if not here]
+
+
 def log_loss(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean of -ln p(class), each at most LARGEST_LOSS: what float32 probabilities can tell."""
     p = probabilities[np.arange(len(targets)), targets].astype(np.float64)

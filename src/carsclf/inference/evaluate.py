@@ -5,10 +5,10 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from carsclf.analysis.metrics import metrics, per_class, worst
+from carsclf.analysis.metrics import absent_classes, metrics, per_class, worst
 from carsclf.data.build import make_data
 from carsclf.data.images import read_picture
-from carsclf.data.samples import Sample
+from carsclf.data.samples import Sample, list_some
 from carsclf.errors import CheckpointError, ConfigError, DataError
 from carsclf.figures.contact_sheet import contact_sheet
 from carsclf.files import atomic_write
@@ -47,10 +47,8 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     values = write(predictions, files, config.split)
     if config.worst:
         show_worst(predictions, samples, files, config.split, config.worst)
-    run, images = Run.read(files.run), len(samples)
-    print_metrics(
-        run, values, config.split, images, f"predictions: {files.predictions(config.split)}"
-    )
+    run = Run.read(files.run)
+    print_metrics(run, predictions, config.split, f"predictions: {files.predictions(config.split)}")
     say_next(f"python report.py {argument('runs', [str(folder)])}")
     return values
 
@@ -81,15 +79,25 @@ def show_worst(
     contact_sheet(arrays, labels, files.root / "predictions" / f"{split}_worst.png")
 
 
-def print_metrics(run: Run, values: dict[str, float], split: str, images: int, *more: str) -> None:
-    """The table and `more` lines that end a command, on stdout; random weights are marked."""
+def print_metrics(run: Run, predictions: Predictions, split: str, *more: str) -> None:
+    """The table and `more` lines that end a command, on stdout; random weights are marked.
+
+    Classes of which the split has no picture are named, as the macro figure leaves them out.
+    """
+    values = metrics(predictions.targets, predictions.probabilities)
     table = Table(title=f"{run.model}, {run.mode}, {run.source}")
     for column in ("split (protocol)", "images", "top-1", "top-5", "macro F1", "loss"):
         table.add_column(column)
     shares = (f"{values[name]:.2%}" for name in ("top1", "top5", "macro_f1"))
-    table.add_row(f"{split} ({run.protocol})", str(images), *shares, f"{values['loss']:.3f}")
+    images = str(len(predictions.targets))
+    table.add_row(f"{split} ({run.protocol})", images, *shares, f"{values['loss']:.3f}")
     console = terminal(soft_wrap=True)
     console.print(table)
+    if absent := absent_classes(predictions.targets, predictions.class_names):
+        console.print(
+            f"macro F1 without the {len(absent)} of {len(predictions.class_names)} classes that "
+            f"have no picture in {split}, unless predicted: {list_some(absent)}"
+        )
     for line in more:
         console.print(line)
     if run.weights == "random":

@@ -175,7 +175,7 @@ def _check_rates(config: DictConfig, network: nn.Module, halves: Halves) -> None
     if rate and config.optimizer._target_.endswith(".lbfgs"):
         raise ConfigError(
             f"optimizer=lbfgs needs model.args.drop_rate=0.0 (it is {rate}): dropout makes its "
-            "function another one in each evaluation"
+            "function another one in each evaluation; or take optimizer=adamw"
         )
 
 

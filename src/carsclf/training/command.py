@@ -18,7 +18,7 @@ from carsclf.inference.evaluate import print_metrics
 from carsclf.options.command_line import argument, read_overrides, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.table import NAMING
-from carsclf.records import Run, RunFolder
+from carsclf.records import Predictions, Run, RunFolder
 from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
@@ -149,12 +149,10 @@ def fresh_name(config: DictConfig) -> str:
 
 def summary(run: Run, folder: Path) -> None:
     """A short table on stdout: accuracy, seconds, and where the run folder is."""
-    values = {name.removeprefix("val/"): value for name, value in run.metrics.items()}
     print_metrics(
         run,
-        values,
+        Predictions.read(RunFolder(folder).predictions("val")),
         "val",
-        run.split_sizes["val"],
         f"{run.reported} epoch: {run.reported_epoch} of {run.epochs}; {run.seconds:.0f} s; "
         f"weights: {run.weights}; seed {run.seed}",
         f"run folder: {folder}",
