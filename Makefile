@@ -27,10 +27,10 @@ demo: install
 	$$run report.py folder=$$demo/report studies=[$$demo/demo_finetune,$$demo/demo_freeze] \
 	  runs=[$$demo/finetune,$$demo/finetune-searched,$$demo/freeze,$$demo/freeze-searched]
 
-# slow: real processes killed, real Ray clusters, a few minutes more
 test: install
 	$(BIN)/python -m pytest -m "not slow"
 
+# real processes killed, several processes, Ray's own Tuner, the notebook: minutes more
 test-slow: install
 	$(BIN)/python -m pytest -m slow -n 0
 
