@@ -28,6 +28,12 @@ ASIDE = ("idle", "resume", "error", "start", "study")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 
+def environment() -> dict[str, str]:
+    """For a process of its own: this checkout, wherever the library was installed from."""
+    sources = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    return os.environ | {"PYTHONPATH": sources, "HYDRA_FULL_ERROR": "0"}
+
+
 @pytest.fixture
 def study(tiny: list[str], tmp_path: Path) -> list[str]:
     """A study of a few seconds, whose trained epochs are counted in epochs.log."""
@@ -89,7 +95,7 @@ def test_the_driver_is_killed(
     driver = subprocess.Popen(
         [sys.executable, str(ROOT / "tune.py"), *study, *SEARCH[search], *place],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"},
+        env=environment(),
     )
     reach(runs / "killed", 4, lambda: driver.poll() is None)
     assert driver.poll() is None
@@ -181,7 +187,7 @@ def test_a_lost_machine_loses_no_trial(study: list[str], tmp_path: Path) -> None
     done = subprocess.run(
         [sys.executable, str(script), str(ROOT), str(folder), *options],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=300,
