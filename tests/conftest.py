@@ -13,12 +13,15 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["CARSCLF_CACHE"] = tempfile.mkdtemp(prefix="carsclf-test-cache-")
 
+import hypothesis
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
+hypothesis.settings.register_profile("ours", deadline=None)  # cores are shared
+hypothesis.settings.load_profile("ours")
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"
 

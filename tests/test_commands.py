@@ -165,6 +165,7 @@ def test_an_unfinished_run_goes_on(command: Command, tiny: list[str], tmp_path: 
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in background
     )
     assert child.stderr is not None
     for line in child.stderr:

@@ -137,7 +137,7 @@ REFUSED = {
     "augmentation=light": "mode.views=8 optimizer=adamw",
     "data.transform=published": "mode.cache=false optimizer=adamw",
     "optimizer=adamw mode.views=2": "do not change at random",
-    "optimizer=adamw mode.views=0": "expected a number of views",
+    "optimizer=adamw mode.views=0": "mode.views=0: expected a whole number",
     "optimizer=adamw augmentation=light mode.views=2 mode.cache=false": "needs the cache",
     "schedule=one_cycle": "needs schedule=constant: .*; or take optimizer=adamw",
     "mode.cache=false": "sees all pictures in each iteration; or take optimizer=adamw",

@@ -65,4 +65,5 @@ def test_a_group_takes_the_name_of_an_option() -> None:
 
 def test_what_is_printed_can_be_typed_into_a_shell() -> None:
     folder = Path("runs/train/a b's [1]")
-    assert shlex.split(argument("resume", folder)) == [f"resume={folder}"]
+    (typed,) = shlex.split(argument("resume", folder))
+    assert PARSER.parse_override(typed).value() == str(folder)

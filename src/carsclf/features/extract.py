@@ -24,10 +24,8 @@ from carsclf.terminal import terminal
 View = tuple[Sample, int]  # a photo and the number of one of its augmented views
 
 
-def check_views(views: Any, *, cached: bool, random: bool) -> None:
+def check_views(views: int, *, cached: bool, random: bool) -> None:
     """Refuses views that do not go with the augmentation asked for."""
-    if not isinstance(views, int) or views < 1:
-        raise ConfigError(f"mode.views={views}: expected a number of views, 1 or more")
     if views > 1 and not cached:
         raise ConfigError(
             f"mode.views={views} needs the cache: mode.cache=true, or mode.views=1 to compute new "
