@@ -25,7 +25,7 @@ MISTAKES = {
     "space.optimizer.lr.low=2": "empty range",
     "space.optimizer.lr.low=0": "above zero",
     "space.optimizer.lr.log=maybe": "space.optimizer.lr.log=maybe: expected true or false",
-    "space.optimizer.momentum.high=2": "the space does not fit the training: optimizer.momentum=2",
+    "space.mode.label_smoothing.high=2": "the space does not fit the training: mode.label_smoothing=2",
     "+space.optimizer.nesterov.choices=yes": "choices",
     "seed=-1": "error: seed=-1: expected a whole number",
     "mode.label_smoothing=1.5": "error: mode.label_smoothing=1.5: expected a number",
