@@ -115,6 +115,17 @@ def describe(
     }
 
 
+def trained(config: DictConfig, data: CarsDataModule, epoch_end: EpochEnd) -> dict[str, Any]:
+    """What run.json says of how far a run has come."""
+    epochs = len(epoch_end.rows)
+    return {
+        "epochs": epochs,
+        "horizon": config.trainer.max_epochs,
+        "images_trained": epochs * len(data.splits["train"]),
+        "reported": config.reported,
+    }
+
+
 def git_commit() -> str | None:
     """The checkout's commit, with `+` when tracked files differ; None outside a checkout."""
     try:

@@ -12,7 +12,7 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_data
-from carsclf.errors import CheckpointError, ConfigError
+from carsclf.errors import CheckpointError
 from carsclf.files import AnyPath, atomic_write
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.machine.precision import adopt
@@ -29,7 +29,7 @@ from carsclf.training.build import (
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
 from carsclf.training.checks import lightning_mistakes
 from carsclf.training.cost_meter import CostMeter
-from carsclf.training.finish import describe, export, git_commit, reported_row, val_metrics
+from carsclf.training.finish import describe, export, git_commit, reported_row, trained, val_metrics
 from carsclf.training.look import look_at_data
 from carsclf.training.timed_steps import settle_training
 from carsclf.training.trainer import device_of, make_trainer
@@ -55,8 +55,6 @@ def fit(
     """
     folder = Path(folder).expanduser()
     files, began, commit = RunFolder(folder), time.perf_counter(), git_commit()
-    if config.reported not in ("best", "last"):
-        raise ConfigError(f"reported={config.reported}: expected best or last")
     config = save_config(config, files)
     write_overrides(overrides, files)
     quiet()
@@ -74,8 +72,8 @@ def fit(
         look_at_data(pictures, folder)
     progress, meter = EpochProgress(config.trainer.max_epochs), CostMeter()
     epoch_end = EpochEnd(files, progress, on_epoch=on_epoch)
-    callbacks = [progress, meter, epoch_end]
-    trainer = make_trainer(config, folder, callbacks, head_only=halves.head_only)
+    watching = [progress, meter, epoch_end]
+    trainer = make_trainer(config, folder, watching, head_only=halves.head_only)
     inputs = make_inputs(config, halves, pictures, trainer)
     module = make_module(config, halves, inputs, trainer)
     trainer.fit(module, inputs, ckpt_path=last, weights_only=True)
@@ -86,18 +84,15 @@ def fit(
     metrics = {name: value for name, value in row.items() if name.startswith("val/")}
     predictions = None
     if finished:
-        write = trainer.is_global_zero
-        predictions = export(config, module, pictures, inputs, network, weights, files, write)
+        first = trainer.is_global_zero
+        predictions = export(config, module, pictures, inputs, network, weights, files, first)
         metrics = val_metrics(predictions)
     record = Run(
         **describe(config, pictures, weights, halves.boundary, trainer),
+        **trained(config, pictures, epoch_end),
         git_commit=commit,
         unreadable=unreadable,
-        epochs=len(epoch_end.rows),
-        horizon=config.trainer.max_epochs,
-        images_trained=len(epoch_end.rows) * len(pictures.splits["train"]),
         seconds=epoch_end.seconds_before + time.perf_counter() - began,
-        reported=config.reported,
         reported_epoch=int(row["epoch"]),
         metrics=metrics,
         finished=finished,
