@@ -182,6 +182,10 @@ def test_an_unfinished_run_goes_on(command: Command, tiny: list[str], tmp_path: 
 
 MISTAKES = {
     "misspelt option": (["optimizer.lrr=1"], "Could not override 'optimizer.lrr'"),
+    "another optimizer's": (
+        ["mode=freeze", "optimizer.lr=1"],
+        "optimizer=lbfgs has no lr, another optimizer= may",
+    ),
     "misspelt option, hint": (["optimizer.weight_decey=1"], "did you mean 'weight_decay'?"),
     "unknown group option": (["model=resnet19"], "Could not find 'model/resnet19'"),
     "missing root": (["data=folder"], "data.root has no value: give it as data.root=..."),

@@ -108,6 +108,13 @@ def one_line(error: BaseException) -> str:
     for link in chain:
         key, parent = getattr(link, "key", None), getattr(link, "parent_node", None)
         keys = getattr(parent, "keys", None)
-        if key is not None and keys is not None and not own:
-            return f"{text} (or {nearest(str(key), map(str, keys()))})"
+        if key is None or keys is None or own:
+            continue
+        known = [str(name) for name in keys()]
+        hint = nearest(str(key), [name for name in known if not name.startswith("_")])
+        if "_target_" in known and hint.startswith("choose"):  # one option of a group
+            group, option = str(link.full_key).rpartition(".")[0], str(parent["_target_"])  # type: ignore[attr-defined, index]
+            chosen = option.rpartition(".")[2]
+            return f"{text} ({group}={chosen} has no {key}, another {group}= may; here {hint})"
+        return f"{text} (or {hint})"
     return text
