@@ -215,7 +215,7 @@ def test_dropout_differs_from_epoch_to_epoch(
     kept = [o for o in tiny if not o.startswith(("data.root", "data.batch", "model.name"))]
     still = [
         *kept, f"data.root={tmp_path / 'alike'}", "data.batch_size=16", "model.name=test_convnext",
-        "augmentation=none", "mode=finetune", "mode.label_smoothing=0.99", "optimizer=sgd",
+        "augmentation=none", "mode=finetune", "mode.label_smoothing=0.9999999", "optimizer=sgd",
         "optimizer.lr=1e-20", "trainer.max_epochs=4",
     ]  # fmt: skip
     losses = {}

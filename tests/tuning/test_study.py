@@ -15,7 +15,7 @@ NAN = float("nan")
 SEARCHES: dict[str, Search] = {
     "random": Random(budget=99, trials=8),
     "asha": Asha(budget=99, trials=8, grace=0.25, reduction=2),
-    "bohb": Bohb(budget=99, trials=8, rungs=2, reduction=2),
+    "bohb": Bohb(budget=99, trials=8, rungs=3, reduction=2),
     "multitask": Multitask(budget=99, trials=8, fidelities=(0.5, 1.0)),
 }
 
