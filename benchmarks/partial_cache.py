@@ -60,6 +60,7 @@ def epochs(folder: Path, pictures: Path, size: int, repeat: int, *, cached: bool
         *("data=folder", f"data.root={pictures}", "data.protocol=fractions", "data.workers=0"),
         *(f"data.image_size={size}", "model.weights=none", "schedule=constant"),
         *("mode=partial", f"mode.boundary={BOUNDARY}", f"mode.cache={cached}"),
+        *("trainer.precision=32-true", "model.channels_last=true", "trainer.accelerator=cpu"),
     ]
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         config = training_part(compose("train", options))
