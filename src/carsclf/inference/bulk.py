@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +23,7 @@ from carsclf.options.command_line import argument, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.table import PREDICT
 from carsclf.records import RunFolder
+from carsclf.terminal import terminal
 
 WriteRow = Callable[[Iterable[object]], object]
 SHOWN = 10  # pictures on the screen, where there are more
@@ -97,7 +97,7 @@ def write_predictions(
     top: int,
 ) -> None:
     """A row for each picture, written as it comes. Raises DataError where none can be read."""
-    bar = Console(stderr=True)
+    bar = terminal(stderr=True)
     watched = track(files, "pictures", console=bar, transient=True, disable=not bar.is_terminal)
     stream = model.stream(files, batch_size=batch_size)
     for path, found in zip(watched, stream, strict=True):
@@ -166,7 +166,7 @@ def _show(outcome: Outcome, top: int) -> None:
     """One picture: its classes, a row each. Several: a row each, the classes side by side."""
     # a log has no width of its own: rich would fold the table to 80 columns
     width = None if sys.stdout.isatty() else 160
-    console = Console(file=sys.stdout, highlight=False, width=width)
+    console = terminal(width=width)
     one = outcome.predicted == 1
     path, prediction = outcome.first[0]
     table = Table(title=Text(printable(path) if one else "pictures"), title_justify="left")

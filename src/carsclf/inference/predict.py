@@ -14,7 +14,6 @@ from typing import TypeVar, overload
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
 from torch import nn
 
@@ -28,6 +27,7 @@ from carsclf.machine.memory import keep_freed_memory
 from carsclf.models.networks import create
 from carsclf.models.pixels import Normalise
 from carsclf.records import ModelCard, Predictions, RunFolder
+from carsclf.terminal import terminal
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ def predict(
 ) -> Predictions:
     """Probabilities of every sample, in the loader's order; `title` shows a progress bar."""
     keep_freed_memory()
-    bar = Console(stderr=True)
+    bar = terminal(stderr=True)
     silent = title is None or not bar.is_terminal
     batches = track(loader, title or "", transient=True, console=bar, disable=silent)
     probabilities = torch.cat([forward(batch).float().softmax(1).cpu() for batch in batches])

@@ -11,9 +11,8 @@ from carsclf.errors import ConfigError, nearest
 from carsclf.machine.precision import check_precision
 from carsclf.models.boundary import HEAD
 from carsclf.options.kinds import checked
-from carsclf.options.table import REQUIRED, TRAINING
+from carsclf.options.table import NAMING, REQUIRED, TRAINING
 
-NAMING = ("resume", "name", "runs", "overrides")  # of a run; config.yaml holds the rest
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 SEARCH_GROUPS = ("objective", "space", "search", "cluster", "resources")  # tune.py's
 

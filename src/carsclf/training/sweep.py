@@ -13,7 +13,6 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from carsclf.errors import CarsclfError
 from carsclf.files import atomic_write
 from carsclf.options.command_line import argument, say_next
 from carsclf.records import Run, RunFolder
+from carsclf.terminal import terminal
 
 ONE_RUN = ("seed=", "name=", "runs=")
 METRICS = ("top1", "top5", "macro_f1", "loss")
@@ -122,7 +122,7 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
             str(row["failed"]),
         )
     # a log has no width of its own: rich would fold the table to 80 columns
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+    terminal(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _spread(row: dict[str, Any], metric: str, scale: float, digits: int, unit: str) -> str:
