@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from carsclf.records import Predictions, Run, RunFolder
-from carsclf.tuning.records import StudyFolder, StudySummary
+from carsclf.tuning.study.records import StudyFolder, StudySummary
 
 CLASSES = [
     "BMW M5 Sedan 2010",

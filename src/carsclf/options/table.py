@@ -175,12 +175,16 @@ STUDY: Table = {
             "mode": Word("max", "min"),
             "table": Text(),
             "workers": Whole(at_least=1, at_most=10_000),
+            "known": Settings(),
         },
     ),
     **_below(
         "search",
         {
-            "budget": Number(at_least=1),  # full trainings
+            "budget": Number(at_least=1) | Null(),  # full trainings
+            "hours": Number(above=0) | Null(),
+            "final": Number(at_least=0, below=1),
+            "prior": SHARE,
             "trials": COUNT,
             "seed": SEED,
             "grace": Number(above=0, below=1),

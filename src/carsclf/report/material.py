@@ -16,7 +16,7 @@ from carsclf.analysis.parallel import scaling, segments
 from carsclf.errors import CheckpointError, DataError
 from carsclf.files import AnyPath
 from carsclf.records import ModelCard, Predictions, Run, RunFolder
-from carsclf.tuning.records import StudyFolder, StudySummary
+from carsclf.tuning.study.records import StudyFolder, StudySummary
 
 Flat = dict[str, Any]
 METRIC = "val/top1"

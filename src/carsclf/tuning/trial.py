@@ -1,8 +1,9 @@
 """One trial of a study, as searches, schedulers and workers see it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ray.tune.experiment import Trial as RayTrial
 
@@ -12,6 +13,23 @@ SCORE, TIME, RUNG, FIDELITY = "score", "training_iteration", "rung", "fidelity"
 """Names in what searchers and schedulers are told: the score is always maximised."""
 PENDING, RUNNING, PAUSED = RayTrial.PENDING, RayTrial.RUNNING, RayTrial.PAUSED
 FINISHED, FAILED = RayTrial.TERMINATED, RayTrial.ERROR
+ENDED = (FINISHED, FAILED)
+Role = Literal["incumbent", "start", "search", "final"]
+"""Why there is a trial: known before the study began (the configuration it was composed with, and
+what `search.start` adds), proposed by the search, or repeated in the final."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A configuration known before the search: its overrides, and its nearest point of the space.
+
+    `outside` says what of it the space does not hold; it is run as it is all the same.
+    """
+
+    role: Role
+    overrides: list[str]
+    raw: Raw
+    outside: Sequence[str] = ()
 
 
 @dataclass(eq=False)
@@ -29,13 +47,21 @@ class Trial:
     """Epochs after which it ends for sure."""
     fixed: bool
     """Runs all of its length once started."""
+    role: Role = "search"
+    repeats: int | None = None
+    """In the final: number of the trial whose configuration this is."""
+    seed: int | None = None
+    """In the final: counted from the study's own."""
     status: str = PENDING
     epoch: int = 0
     """Finished epochs."""
     best: float | None = None
+    last: float | None = None
     seconds: float = 0.0
     failures: int = 0
     error: str | None = None
+    ended: str = ""
+    """Who ended it, in a few words."""
     result: dict[str, Any] = field(default_factory=dict)
     is_saving: bool = False
 
@@ -45,7 +71,12 @@ class Trial:
         return f"{self.number:04d}"
 
     @property
-    def owed(self) -> int:
+    def evaluated_params(self) -> dict[str, Any]:
+        """What Ray calls the searched values."""
+        return self.raw
+
+    @property
+    def committed(self) -> int:
         """Epochs it is sure to run from here when a worker has it."""
         return self.length - self.epoch if self.fixed else 1
 

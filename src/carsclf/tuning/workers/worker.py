@@ -5,7 +5,6 @@ import os
 import queue
 import threading
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +18,7 @@ from carsclf.records import RunFolder
 from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.checks import check_training
 from carsclf.training.run import fit, prepare
-
-
-@dataclass(frozen=True)
-class Job:
-    """A trial to take up after the epochs the study already knows of."""
-
-    config: dict[str, Any]
-    folder: str
-    epoch: int
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A finished epoch."""
-
-    epoch: int
-    metrics: dict[str, float]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A training that ended by itself."""
-
-    error: str
-    final: bool
-    """It would do so again."""
-    stop: bool = False
-    """So would every other one: a full disk, say."""
+from carsclf.tuning.workers.protocol import Epoch, Failure, Job
 
 
 class Worker:

@@ -11,9 +11,10 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
 from carsclf.errors import CarsclfError, ConfigError
-from carsclf.tuning.resources import Resources
 from carsclf.tuning.trial import Trial
-from carsclf.tuning.worker import Epoch, Failure, Job, Worker
+from carsclf.tuning.workers.protocol import Epoch, Event, Failure, Job
+from carsclf.tuning.workers.resources import Resources
+from carsclf.tuning.workers.worker import Worker
 
 GROW_EVERY = 20.0
 """Seconds between two looks for machines that joined or left."""
@@ -21,17 +22,6 @@ PASSED_ON = (
     *("CARSCLF_CACHE", "HF_HUB_OFFLINE", "HF_HOME", "TORCH_HOME"),
     *("WANDB_MODE", "WANDB_BASE_URL", "WANDB_ENTITY"),
 )
-
-
-@dataclass(frozen=True)
-class Happened:
-    """Something came back: an epoch, a failure, or (neither) a halted trial's worker."""
-
-    trial: Trial
-    epoch: Epoch | None = None
-    failure: Failure | None = None
-    lost: bool = False
-    """Its machine died."""
 
 
 @dataclass(eq=False)
@@ -45,7 +35,7 @@ class Slot:
 
 
 @dataclass
-class Crew:
+class RayWorkers:
     """As many workers as the cluster holds, told what to do and listened to."""
 
     resources: Resources
@@ -55,6 +45,11 @@ class Crew:
 
     def __post_init__(self) -> None:
         self._grow()
+
+    @property
+    def now(self) -> float:
+        """Seconds on this machine's clock."""
+        return time.monotonic()
 
     @property
     def free(self) -> int:
@@ -91,7 +86,7 @@ class Crew:
         slot = self._of(trial)
         slot.call = slot.actor.halt.remote()
 
-    def next(self, timeout: float) -> Happened | None:
+    def next(self, timeout: float) -> Event | None:
         """What happened next; None: nothing of note within these seconds."""
         self._grow()
         calls = {slot.call: slot for slot in self.slots if slot.call is not None}
@@ -104,7 +99,7 @@ class Crew:
             ray.kill(slot.actor)
         self.slots = []
 
-    def _took(self, slot: Slot) -> Happened | None:
+    def _took(self, slot: Slot) -> Event | None:
         call, trial = slot.call, slot.trial
         try:
             came: Any = ray.get(call)
@@ -116,23 +111,23 @@ class Crew:
             return self._gone(slot, error, lost=False)
         if isinstance(came, Epoch):
             assert trial is not None
-            return Happened(trial, epoch=came)
+            return Event(trial, epoch=came)
         slot.call = None
         if isinstance(came, str):
             slot.node = came
             return None
         slot.trial = None
         assert trial is not None
-        return Happened(trial, failure=came)
+        return Event(trial, failure=came)
 
-    def _gone(self, slot: Slot, error: RayError, lost: bool) -> Happened | None:
+    def _gone(self, slot: Slot, error: RayError, lost: bool) -> Event | None:
         self.slots.remove(slot)
         ray.kill(slot.actor)
         self._looked = 0.0
         if slot.trial is None:
             return None
         said = " ".join(str(error).split())[:500]
-        return Happened(slot.trial, failure=Failure(said, final=False), lost=lost)
+        return Event(slot.trial, failure=Failure(said, final=False), lost=lost)
 
     def _of(self, trial: Trial) -> Slot:
         return next(slot for slot in self.slots if slot.trial is trial)
@@ -148,7 +143,7 @@ class Crew:
                 "no machine of the cluster has room for a trial any more: resume when one has"
             )
         while len(self.slots) < room:
-            actor = _hire(self.resources)
+            actor = _start_worker(self.resources)
             self.slots.append(Slot(actor, actor.ready.remote()))
 
 
@@ -156,7 +151,7 @@ def _alive() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
-def _hire(resources: Resources) -> Any:
+def _start_worker(resources: Resources) -> Any:
     threads = str(resources.threads)
     passed = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
     if not resources.gpu:

@@ -16,8 +16,8 @@ from rich.table import Table
 from carsclf.errors import CarsclfError
 from carsclf.options.command_line import argument, say_next
 from carsclf.terminal import terminal
-from carsclf.tuning.display import random_weights
-from carsclf.tuning.records import StudyFolder, StudySummary
+from carsclf.tuning.study.display import random_weights
+from carsclf.tuning.study.records import StudyFolder, StudySummary
 
 COLUMNS = ("study", "search", "metric", "best", "trial", "trials", "spent", "seconds", "failed")
 

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from carsclf.errors import CheckpointError
 
@@ -19,12 +19,15 @@ VOLATILE = ("time", "seconds")
 
 
 class Journal:
-    """The events of one study, past (`ahead`) and to come."""
+    """The events of one study, past (`ahead`) and to come; without a path kept in memory only."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.events: list[Event] = _read(path) if path.exists() else []
+        self.events: list[Event] = _read(path) if path is not None and path.exists() else []
         self._next = 0
+        self._file: TextIO | None = None
+        if path is None:
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._file = path.open("a", encoding="utf-8")
@@ -50,6 +53,8 @@ class Journal:
             return
         event["time"] = round(time.time(), 3)
         self.events.append(event)
+        if self._file is None:
+            return
         try:
             self._file.write(json.dumps(event) + "\n")
             self._file.flush()
@@ -71,7 +76,8 @@ class Journal:
 
     def close(self) -> None:
         """No more events."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _stable(event: Event) -> str:

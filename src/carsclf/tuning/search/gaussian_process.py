@@ -70,9 +70,9 @@ class GaussianProcess(Searcher):
         self._asked[trial_id] = (raw, fidelity)
         return {**raw, FIDELITY: fidelity}
 
-    def adopt(self, trial_id: str, raw: Raw, fidelity: float) -> None:
-        """Takes a logged proposal instead of making one."""
-        self._asked[trial_id] = (raw, fidelity)
+    def adopt(self, trial_id: str, raw: Raw) -> None:
+        """Takes a given proposal instead of its own."""
+        self._asked[trial_id] = (raw, float(raw.get(FIDELITY, 1.0)))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

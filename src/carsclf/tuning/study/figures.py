@@ -10,21 +10,21 @@ from carsclf.figures.study import (
     draw_parallel,
     draw_progress,
 )
-from carsclf.tuning.study import Study
-from carsclf.tuning.tables import curve_table, trial_table
+from carsclf.tuning.study.study import Study
+from carsclf.tuning.study.tables import curve_table, trial_table
 
 RATES = ("lr", "learning_rate")
 
 
 def draw_study(study: Study, folder: Path) -> None:
     """Draws what there is to draw; a study without results gets no figures."""
-    best, curves, trials = study.loop.best, curve_table(study), trial_table(study)
+    best, curves, trials = study.controller.best, curve_table(study), trial_table(study)
     if best is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     draw_progress(curves, study.metric, study.sign, folder / "progress.png")
     draw_curves(curves, study.metric, best.number, folder / "curves.png")
-    space = study.loop.space
+    space = study.controller.space
     scored = trials.dropna(subset="best")
     rate = next((p for p in space if p.key.split(".")[-1] in RATES), None)
     if rate is not None:
@@ -32,7 +32,7 @@ def draw_study(study: Study, folder: Path) -> None:
         placed = scored.assign(value=scored[f"values.{rate.key}"])
         draw_fidelities(placed, rate.key, rate.log, study.metric, path)
     keys = [p.key for p in space]
-    units = space.to_unit([study.loop.trials[number].raw for number in scored["trial"]])
+    units = space.to_unit([study.controller.trials[number].raw for number in scored["trial"]])
     draw_parallel(scored, units, keys, study.metric, folder / "parallel.png")
     if len(scored) >= ENOUGH:
         values = scored["best"].to_numpy(dtype=float)

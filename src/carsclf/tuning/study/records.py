@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from carsclf.files import AnyPath, JsonRecord
+from carsclf.tuning.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,11 @@ class StudyFolder:
     def lock(self) -> Path:
         return self.root / ".lock"
 
-    def trial(self, trial_id: str) -> Path:
-        """The run folder of a trial."""
-        return self.root / "trials" / trial_id
+    def trial(self, trial: Trial) -> Path:
+        """The run folder of a trial; those of the final lie apart."""
+        if trial.repeats is None:
+            return self.root / "trials" / trial.trial_id
+        return self.root / "final" / f"{trial.repeats:04d}-seed{trial.seed}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,29 @@ class TrialRow:
     failures: int
     error: str | None
     folder: str
+    role: str
+    """incumbent, start (known before the search too) or search."""
+    ended: str
+    """By whom, and at which epoch; empty while it is open."""
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A configuration in the final: its trainings, and how far it is ahead of the incumbent."""
+
+    trial: int
+    role: str
+    scores: list[float]
+    """The study's metric, one for each seed."""
+    mean: float
+    folders: list[str]
+    """Run folders, relative to the study's."""
+    difference: float | None = None
+    """In the metric's units, positive where it is better; None: it is the incumbent."""
+    low: float | None = None
+    high: float | None = None
+    probability: float | None = None
+    """That it is better than the incumbent."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +114,9 @@ class StudySummary(JsonRecord):
     mode: str
     horizon: int
     """Epochs of a full training."""
-    schedule: str
-    """What shortened trials are: the full schedule cut (prefix) or a short one (complete)."""
-    budget: float
+    shortened: str
+    """What shortened trials are: the full training cut (prefix) or a short one (complete)."""
+    budget: float | None
     spent: float
     """Full trainings."""
     seconds: float
@@ -101,5 +128,15 @@ class StudySummary(JsonRecord):
     best_trial: int | None
     best: float | None
     best_epochs: int | None
+    hours: float | None = None
+    """What the study was given in time."""
     failures: dict[str, str] = field(default_factory=dict)
     """Error of each failed trial."""
+    winner: int | None = None
+    """The trial whose configuration best.yaml holds."""
+    verdict: str = ""
+    """What the search was worth, in a sentence."""
+    final: list[dict[str, Any]] = field(default_factory=list)
+    """One entry per configuration of the final; see Finalist."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know first: an incumbent that failed, or lies outside the space."""

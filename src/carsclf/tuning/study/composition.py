@@ -13,7 +13,7 @@ from carsclf.options.command_line import quoted
 from carsclf.options.kinds import checked
 from carsclf.options.table import STUDY
 from carsclf.training.configuration import SEARCH_GROUPS, training_part
-from carsclf.tuning.space import Raw, Space
+from carsclf.tuning.space import Space
 
 SEARCH_KEYS = (*SEARCH_GROUPS, "resources", "runs", "name", "resume", "look", "hydra")
 
@@ -45,13 +45,30 @@ class Composition:
         config = checked(config, STUDY)
         return cls(config, [f"{group}={choice}" for group, choice in choices.items()] + values)
 
-    def trial(self, overrides: list[str], epochs: int, group: str) -> dict[str, Any]:
+    def values(self, overrides: list[str], space: Space) -> dict[str, Any]:
+        """What the training holds of the searched keys: values, and the choice of each group."""
+        config = compose("train", [*self.training, *overrides], return_hydra_config=True)
+        choices = config.hydra.runtime.choices
+        self._compose(overrides)  # raises what is wrong with it
+        values = {}
+        for key in {parameter.key for parameter in space}:
+            if key in choices:
+                values[key] = choices[key]
+            elif (value := OmegaConf.select(config, key, default=values)) is not values:
+                values[key] = value
+        return values
+
+    def trial(
+        self, overrides: list[str], epochs: int, group: str, seed: int | None = None
+    ) -> dict[str, Any]:
         """A trial's training configuration with that horizon, as plain values.
 
-        Reported is the last epoch: the search reads every epoch anyway, and a paused trial then
-        needs one checkpoint only.
+        In the search, reported is the last epoch: every epoch is read anyway, and a paused trial
+        then needs one checkpoint only. In the final (``seed``: counted from the study's own) it is
+        what the study says, and the photos are split as in the search.
         """
-        extra = ["look=false", "reported=last", f"trainer.max_epochs={epochs}"]
+        extra = ["look=false", f"trainer.max_epochs={epochs}"]
+        extra += ["reported=last"] if seed is None else self._reseeded(seed)
         if "group" in (self.config.get("logger") or {}):
             extra.append(f"logger.group={quoted(group)}")
         return self._compose([*overrides, *extra])
@@ -78,9 +95,16 @@ class Composition:
                     "space=frozen with mode=freeze"
                 ) from None
 
-    def winner(self, space: Space, raw: Raw) -> list[str]:
+    def repeated(self, overrides: list[str]) -> list[str]:
         """The overrides with which `train.py` repeats a trial at full length."""
-        return [*self.training, *space.overrides(raw)]
+        return [*self.training, *overrides]
+
+    def _reseeded(self, seed: int) -> list[str]:
+        own = int(self.config.seed)
+        fixed = [f"seed={own + seed}"]
+        if "split_seed" in self.config.data and self.config.data.split_seed is None:
+            fixed.append(f"data.split_seed={own}")
+        return fixed
 
     def _compose(self, overrides: Iterable[str]) -> dict[str, Any]:
         config = training_part(compose("train", [*self.training, *overrides]))

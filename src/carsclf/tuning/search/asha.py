@@ -1,0 +1,121 @@
+"""ASHA: successive halving without waiting, on proposals of Optuna's TPE."""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from carsclf.errors import ConfigError
+from carsclf.tuning.search.base import Search, above_one, mixed
+from carsclf.tuning.space import Parameter, Raw, Space
+from carsclf.tuning.trial import SCORE, TIME
+
+STARTUP, EXPLORE = 20, 1 / 3
+"""TPE: random proposals before the first model, and their share later (BOHB's own is 1/3 too).
+
+Optuna's defaults (10, 0) never reach random search's median on 4 of 7 recorded tables, because TPE
+settles on the best of a few noisy rungs; with these the worst table is 2.6 times faster.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asha(Search):
+    """Successive halving without waiting (Li et al. 2020), on TPE proposals.
+
+    Ray's version stops trials and never promotes them.
+    """
+
+    grace: float
+    reduction: float
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for rungs that would stop nothing or everything."""
+        super().__post_init__()
+        if not 0 < self.grace < 1:
+            raise ConfigError(f"search.grace={self.grace}: expected a share between 0 and 1")
+        above_one(self.reduction)
+
+    def build(self, space: Space, horizon: int, known: Raw | None) -> tuple[Any, TrialScheduler]:
+        """See Search."""
+        scheduler = ASHAScheduler(
+            time_attr=TIME,
+            metric=SCORE,
+            mode="max",
+            max_t=horizon,
+            grace_period=max(1, round(self.grace * horizon)),
+            reduction_factor=self.reduction,
+        )
+        return Tpe(space, self.seed), scheduler
+
+    def why(self, epoch: int, horizon: int) -> str:
+        """See Search."""
+        return f"rung at epoch {epoch}: not among the best 1/{self.reduction:g} so far"
+
+
+class Tpe(Searcher):
+    """Optuna's tree-structured Parzen estimator, with a sampler seeded per proposal."""
+
+    left = math.inf
+
+    def __init__(self, space: Space, seed: int) -> None:
+        super().__init__(metric=SCORE, mode="max")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._seed, self._ranges = seed, {p.key: _distribution(p) for p in space}
+        self._asked: dict[str, optuna.Trial] = {}
+        self._study = optuna.create_study(direction="maximize", sampler=self._fresh())
+
+    def suggest(self, trial_id: str) -> Raw:
+        """See Ray's Searcher."""
+        self._study.sampler = self._fresh()
+        self._asked[trial_id] = self._study.ask(self._ranges)
+        return dict(self._asked[trial_id].params)
+
+    def adopt(self, trial_id: str, raw: Raw) -> None:
+        """Takes a given proposal instead of its own."""
+        if trial_id in self._asked:
+            self._study.tell(self._asked[trial_id], state=TrialState.FAIL)
+        self._study.enqueue_trial({key: raw[key] for key in self._ranges})
+        self.suggest(trial_id)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """See Ray's Searcher."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """See Ray's Searcher."""
+        trial = self._asked[trial_id]
+        if result:
+            self._study.tell(trial, result[SCORE])
+        else:
+            self._study.tell(trial, state=TrialState.FAIL if error else TrialState.PRUNED)
+
+    def _fresh(self) -> optuna.samplers.BaseSampler:
+        seed = mixed(self._seed, len(self._asked))
+        if np.random.default_rng(seed).random() < EXPLORE:
+            return optuna.samplers.RandomSampler(seed=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=STARTUP, multivariate=True, constant_liar=True
+            )
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if parameter.choices:
+        return CategoricalDistribution(list(range(len(parameter.choices))))
+    if parameter.integer:
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log)

@@ -1,0 +1,1 @@
+"""One study: its decisions, its journal, its final, and what it writes."""
