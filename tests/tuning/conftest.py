@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from tables import make_table
 
-from carsclf.tuning.replay import Table
+from carsclf.tuning.workers.recorded import Table
 from tests.conftest import ROOT
 
 

@@ -2,8 +2,12 @@
 
 import numpy as np
 
-from carsclf.tuning.replay import Table
-from carsclf.tuning.search import Asha, Bohb, Multitask, Random, Search
+from carsclf.tuning.search.asha import Asha
+from carsclf.tuning.search.base import Search
+from carsclf.tuning.search.bohb import Bohb
+from carsclf.tuning.search.multitask import Multitask
+from carsclf.tuning.search.random import Random
+from carsclf.tuning.workers.recorded import Table
 
 HORIZON = 27
 

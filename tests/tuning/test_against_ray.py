@@ -6,7 +6,7 @@ import pytest
 from ray import tune
 from tables import SEARCHES, make_searches, make_table
 
-from carsclf.tuning.replay import replay
+from carsclf.tuning.study.replay import replay
 from carsclf.tuning.trial import FIDELITY, SCORE, length
 
 TRIALS, BUDGET, HORIZON = 12, 1000, 9
@@ -56,7 +56,7 @@ def _key(raw):
 
 def by_ray(name, folder):
     search = make_searches(budget=BUDGET, trials=TRIALS, rungs=3)[name]
-    searcher, scheduler = search.build(make_table(horizon=HORIZON).space, HORIZON)
+    searcher, scheduler = search.build(make_table(horizon=HORIZON).space, HORIZON, None)
     heard = Heard()
     results = tune.Tuner(
         tune.with_parameters(Recorded, name=name),
@@ -74,15 +74,10 @@ def by_ray(name, folder):
 
 
 def by_loop(name):
-    records = []
     search = make_searches(budget=BUDGET, trials=TRIALS, rungs=3)[name]
-    replay(
-        search,
-        make_table(horizon=HORIZON),
-        record=lambda kind, **fields: records.append((kind, fields)),
-    )
-    keys = [_key(fields["raw"]) for kind, fields in records if kind == "suggest"]
-    return [(keys[f["trial"]], f["epoch"]) for kind, f in records if kind == "result"]
+    events = replay(search, make_table(horizon=HORIZON))[0].journal.events
+    keys = [_key(event["raw"]) for event in events if event["kind"] == "suggest"]
+    return [(keys[e["trial"]], e["epoch"]) for e in events if e["kind"] == "result"]
 
 
 @pytest.mark.slow

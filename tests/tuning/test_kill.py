@@ -19,9 +19,14 @@ from tests.conftest import ROOT
 
 Command = Callable[..., int]
 SEARCH = {
-    "asha": ["search=asha", "search.grace=0.25", "search.budget=2.5"],
-    "bohb": ["search=bohb", "search.rungs=2", "search.budget=3"],
-    "multitask": ["search=multitask", "search.fidelities=[0.25,0.5,1.0]", "search.budget=2"],
+    "asha": ["search=asha", "search.grace=0.25", "search.budget=2.5", "search.final=0"],
+    "bohb": ["search=bohb", "search.rungs=2", "search.budget=3", "search.final=0"],
+    "multitask": [
+        "search=multitask",
+        "search.fidelities=[0.25,0.5,1.0]",
+        "search.budget=2",
+        "search.final=0",
+    ],
 }
 ASIDE = ("idle", "resume", "error", "start", "study")
 
@@ -134,7 +139,12 @@ def test_a_worker_is_killed_and_the_winner_retrains(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    assert command("tune.py", *study, "search=random", "search.budget=2", "name=worker") == 0
+    assert (
+        command(
+            "tune.py", *study, "search=random", "search.budget=2", "search.final=0", "name=worker"
+        )
+        == 0
+    )
     killer.join()
     errors = [e for e in events(folder) if e["kind"] == "error"]
     assert [e["lost"] for e in errors] == [False]
@@ -183,7 +193,7 @@ def test_a_lost_machine_loses_no_trial(study: list[str], tmp_path: Path) -> None
     script, folder = tmp_path / "lost_node.py", tmp_path / "runs/tune/lost"
     script.write_text(LOST_NODE)
     options = [*(o for o in study if "workers=1" not in o), "resources.gpu=1", "search=random"]
-    options += ["search.budget=6", "trainer.max_epochs=6", "name=lost"]
+    options += ["search.budget=6", "search.final=0", "trainer.max_epochs=6", "name=lost"]
     done = subprocess.run(
         [sys.executable, str(script), str(ROOT), str(folder), *options],
         cwd=tmp_path,
@@ -219,7 +229,12 @@ def test_a_full_disk_stops_the_study_which_goes_on_when_there_is_room(
 
     filler = threading.Thread(target=fill)
     filler.start()
-    assert command("tune.py", *study, "search=random", "search.budget=2", "name=full") == 1
+    assert (
+        command(
+            "tune.py", *study, "search=random", "search.budget=2", "search.final=0", "name=full"
+        )
+        == 1
+    )
     filler.join()
     assert "the study stopped, to be resumed: could not write" in capfd.readouterr().err
     assert not any(e["kind"] in ("reject", "error") for e in events(folder))
@@ -233,7 +248,7 @@ def test_trials_log_to_one_group_and_may_choose_where_to_freeze(
     from tests.training.test_wandb import records
 
     options = ["mode=partial", "space=boundary", "space.mode.boundary={low: 1, high: 3, int: true}"]
-    options += ["search=random", "search.budget=2", "logger=wandb", "name=team"]
+    options += ["search=random", "search.budget=2", "search.final=0", "logger=wandb", "name=team"]
     kept = [o for o in study if not o.startswith("space")]
     assert command("tune.py", *kept, "data.batch_size=16", *options) == 0
     folder = tmp_path / "runs/tune/team"

@@ -9,7 +9,7 @@ from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from carsclf.tuning.composition import Composition, changed
+from carsclf.tuning.study.composition import Composition, changed
 from tests.conftest import ROOT
 from tests.offline_wandb import records
 from tests.test_commands import error_of
@@ -77,7 +77,9 @@ def test_one_line(
     if mistake.startswith("~space"):
         options.pop()
     if not mistake.startswith("resources"):  # they are compared with the cluster that there is
-        monkeypatch.setattr("carsclf.tuning.command.cluster", lambda _: pytest.fail("Ray started"))
+        monkeypatch.setattr(
+            "carsclf.tuning.study.execution.cluster", lambda _: pytest.fail("Ray started")
+        )
     assert command("tune.py", *options, mistake) == 1
     assert MISTAKES[mistake] in error_of(capfd)
     assert not (tmp_path / "runs").exists()
@@ -94,7 +96,9 @@ def test_a_batch_larger_than_the_data_is_refused_before_any_trial(
 def test_what_only_a_worker_can_know_arrives_as_the_line_that_train_gives(
     command: Command, tiny: list[str], tmp_path: Path, monkeypatch, capfd, ray_cluster: None
 ) -> None:
-    monkeypatch.setattr("carsclf.tuning.command.rehearse", lambda _: None)  # as on a cluster
+    monkeypatch.setattr(
+        "carsclf.tuning.study.execution.rehearse", lambda _: None
+    )  # as on a cluster
     options = ["space.data.batch_size={low: 1, high: 3}", "name=again"]
     for mistake in ("data.classes=[dog]", "trainer.strategy=nonsense", "data.crop=box"):
         assert command("train.py", *tiny, mistake) == 1
@@ -109,7 +113,13 @@ def test_a_study_of_an_odd_name_logs_each_trial_to_a_run_of_its_own(
 ) -> None:
     name = "[1] a:b=c'"
     options = ["space.data.batch_size={low: 1, high: 3}", "logger=wandb", f"name={name}"]
-    options += ["search=random", "search.budget=2", "resources.workers=1", "trainer.max_epochs=1"]
+    options += [
+        "search=random",
+        "search.budget=2",
+        "search.final=0",
+        "resources.workers=1",
+        "trainer.max_epochs=1",
+    ]
     assert command("tune.py", *[o for o in tiny if "epochs" not in o], *options) == 0
     assert f"study folder: {tmp_path}/runs/tune/{name}" in capfd.readouterr().out
     folder = tmp_path / "runs/tune" / name
@@ -151,7 +161,12 @@ def replayed(command: Command, tmp_path: Path) -> tuple[list[str], Path]:
         accuracy=generator.random((40, HORIZON)).astype(np.float32),
         cost=np.ones(40),
     )
-    options = ["objective=replay", f"objective.table={tmp_path / 'table.npz'}", "search.budget=2"]
+    options = [
+        "objective=replay",
+        f"objective.table={tmp_path / 'table.npz'}",
+        "search.budget=2",
+        "search.final=0",
+    ]
     assert command("tune.py", *options, "name=done") == 0
     return options, tmp_path / "runs/tune/done"
 

@@ -3,7 +3,8 @@ import pytest
 from tables import make_searches, make_table
 
 from carsclf.errors import DataError
-from carsclf.tuning.replay import Table, replay
+from carsclf.tuning.study.replay import replay
+from carsclf.tuning.workers.recorded import Table
 
 
 def columns(rows=4, horizon=5):
@@ -39,14 +40,11 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(kind, tmp_path):
 
 
 def test_a_trial_is_told_the_recorded_curve_from_its_first_epoch(table):
-    events = []
-    replay(
-        make_searches(budget=2)["random"], table, record=lambda kind, **e: events.append((kind, e))
-    )
-    raws = [e["raw"] for kind, e in events if kind == "suggest"]
+    events = replay(make_searches(budget=2)["random"], table)[0].journal.events
+    raws = [e["raw"] for e in events if e["kind"] == "suggest"]
     told = [[], []]
-    for kind, event in events:
-        if kind == "result":
+    for event in events:
+        if event["kind"] == "result":
             told[event["trial"]].append(event["metrics"]["score"])
     expected = [table.accuracy[table.row(raw)].tolist() for raw in raws]
     assert told == expected
@@ -55,13 +53,13 @@ def test_a_trial_is_told_the_recorded_curve_from_its_first_epoch(table):
 def test_the_clock_runs_on_the_recorded_cost():
     table = make_table()
     table.cost = np.full(len(table.cost), 2.0)
-    curve = replay(make_searches(budget=3)["random"], table)
+    _, curve = replay(make_searches(budget=3)["random"], table)
     assert curve.time[-1] == pytest.approx(6.0)
     assert curve.spent[-1] == pytest.approx(3.0)
 
 
 def test_workers_share_the_time(table):
-    one, many = (replay(make_searches(budget=8)["random"], table, workers=w) for w in (1, 4))
+    one, many = (replay(make_searches(budget=8)["random"], table, workers=w)[1] for w in (1, 4))
     assert one.time[-1] == pytest.approx(8.0)
     assert many.time[-1] == pytest.approx(2.0)
     assert one.best[-1] == many.best[-1]
@@ -71,5 +69,5 @@ def test_workers_share_the_time(table):
 
 @pytest.mark.parametrize("name", ["asha", "bohb"])
 def test_many_workers_are_kept_busy(name, table):
-    curve = replay(make_searches(budget=16)[name], table, workers=8)
+    _, curve = replay(make_searches(budget=16)[name], table, workers=8)
     assert curve.time[-1] < 16 / 8 * 1.7

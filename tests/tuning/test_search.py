@@ -8,29 +8,30 @@ from scripted import epochs, run_study
 from tables import HORIZON, SEARCHES, make_searches, make_table
 
 from carsclf.errors import ConfigError
-from carsclf.tuning.loop import CONTINUE, Loop
-from carsclf.tuning.replay import replay
-from carsclf.tuning.search import Asha, Bohb, Multitask, Random
+from carsclf.tuning.search.asha import Asha
+from carsclf.tuning.search.bohb import Bohb
+from carsclf.tuning.search.multitask import Multitask
+from carsclf.tuning.search.random import Random
 from carsclf.tuning.space import Parameter, Space
+from carsclf.tuning.study.controller import CONTINUE, Controller
+from carsclf.tuning.study.replay import replay
 from carsclf.tuning.trial import FIDELITY, SCORE
 
 SPACE = make_table(rows=10).space
 
 
 class Log(list):
-    """Keeps what a loop records."""
-
-    def __call__(self, kind, **fields):
-        self.append((kind, fields))
+    """What a study recorded."""
 
     def of(self, kind):
-        return [fields for k, fields in self if k == kind]
+        return [event for event in self if event["kind"] == kind]
 
 
 def run(name, table, workers=1, budget=3, **options):
-    log = Log()
     search = make_searches(budget=budget, **options)[name]
-    return replay(search, table, workers=workers, record=log), log
+    study, curve = replay(search, table, workers=workers)
+    events = [{k: v for k, v in e.items() if k != "time"} for e in study.journal.events]
+    return curve, Log(events)
 
 
 @functools.cache
@@ -89,12 +90,12 @@ def test_better_than_the_median_of_the_pool(name, table):
 @pytest.mark.parametrize("name", SEARCHES)
 def test_adopted_proposals_lead_to_the_same_next_one(name, table):
     search = make_searches()[name]
-    fresh, resumed = (search.build(table.space, HORIZON) for _ in range(2))
+    fresh, resumed = (search.build(table.space, HORIZON, None) for _ in range(2))
     budgets = {"hyperband_info": {"budget": 1}}
     for number in range(24):
         suggestion = fresh[0].suggest(str(number))
         raw = table.space.plain(suggestion)
-        resumed[0].adopt(str(number), raw, suggestion.get(FIDELITY, 1.0))
+        resumed[0].adopt(str(number), raw | {FIDELITY: suggestion.get(FIDELITY, 1.0)})
         result = {SCORE: table.accuracy[table.row(suggestion), 2].item(), "training_iteration": 3}
         for searcher, _ in (fresh, resumed):
             searcher.on_trial_result(str(number), result | budgets)
@@ -103,7 +104,7 @@ def test_adopted_proposals_lead_to_the_same_next_one(name, table):
 
 
 def test_parallel_proposals_of_multitask_do_not_pile_up(table):
-    searcher, _ = make_searches()["multitask"].build(table.space, HORIZON)
+    searcher, _ = make_searches()["multitask"].build(table.space, HORIZON, None)
     for number in range(20):
         suggestion = searcher.suggest(str(number))
         score = table.accuracy[table.row(suggestion), 2].item()
@@ -123,7 +124,7 @@ def test_multitask_uses_every_fidelity_cheap_ones_first():
 
 
 def test_a_failed_trial_counts_as_bad_for_multitask(table):
-    searcher, _ = make_searches()["multitask"].build(table.space, HORIZON)
+    searcher, _ = make_searches()["multitask"].build(table.space, HORIZON, None)
     searcher.suggest("0")
     searcher.suggest("1")
     searcher.on_trial_complete("0", {SCORE: 0.4})
@@ -141,7 +142,7 @@ def test_bohb_promotes_and_promoted_trials_continue(table):
 
 def test_bohb_rungs_are_shared_by_all_brackets(table):
     search = make_searches(budget=12)["bohb"]
-    loop = Loop(search, table.space, HORIZON, lambda *_, **__: None)
+    loop = Controller(search, table.space, HORIZON, lambda *_, **__: None)
     while (trial := loop.ask()) is not None:
         row = table.row(trial.raw)
         while True:
@@ -172,7 +173,7 @@ def test_asha_stops_where_it_does_by_hand(settings, tmp_path):
     search = Asha(budget=10, trials=5, grace=grace, reduction=reduction)
     study = run_study(tmp_path, search, 12, SCORES)
     assert epochs(study) == RUNGS[settings]
-    assert study.loop.spent == sum(RUNGS[settings]) / 12
+    assert study.controller.spent == sum(RUNGS[settings]) / 12
 
 
 def test_bohb_promotes_whom_it_does_by_hand(tmp_path):
@@ -180,7 +181,7 @@ def test_bohb_promotes_whom_it_does_by_hand(tmp_path):
     search = Bohb(budget=10, trials=5, rungs=2, reduction=3)
     study = run_study(tmp_path / "third", search, 9, [0.1, 0.3, 0.2, 0.15, 0.25])
     assert epochs(study) == [3, 9, 3, 9, 9]
-    assert study.loop.spent == 33 / 9
+    assert study.controller.spent == 33 / 9
     # four at a quarter of 8 epochs, two of them at a half, one to the end
     search = Bohb(budget=10, trials=4, rungs=3, reduction=2)
     study = run_study(tmp_path / "half", search, 8, [0.1, 0.4, 0.3, 0.2])
@@ -193,7 +194,7 @@ def test_proposals_are_spread_over_the_scale_asked_for(name):
     space = Space(
         [Parameter("lr", 1e-4, 1.0, log=True), Parameter("layers", 1, 3, integer=True)],
     )
-    searcher, _ = make_searches()[name].build(space, HORIZON)
+    searcher, _ = make_searches()[name].build(space, HORIZON, None)
     proposals = []
     for number in range(20):
         searcher.set_max_concurrency(number + 2)
@@ -215,10 +216,10 @@ def test_asha_only_stops():
         (lambda: Multitask(budget=1, trials=1, fidelities=(0.5, 0.1, 1.0)), "increasing"),
         (lambda: Multitask(budget=1, trials=1, fidelities=(0.1, 0.5)), "increasing"),
         (
-            lambda: Multitask(budget=1, trials=1, fidelities=(0.1, 0.2, 1.0)).build(SPACE, 3),
+            lambda: Multitask(budget=1, trials=1, fidelities=(0.1, 0.2, 1.0)).build(SPACE, 3, None),
             "do not",
         ),
-        (lambda: Bohb(budget=1, trials=1, rungs=4, reduction=3).build(SPACE, 5), "do not"),
+        (lambda: Bohb(budget=1, trials=1, rungs=4, reduction=3).build(SPACE, 5, None), "do not"),
         (lambda: Asha(budget=1, trials=1, grace=0.1, reduction=1), "reduction"),
         (lambda: Asha(budget=1, trials=1, grace=0, reduction=3), "grace"),
         (lambda: Bohb(budget=1, trials=1, rungs=1, reduction=3), "rungs"),

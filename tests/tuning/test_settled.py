@@ -38,6 +38,7 @@ def test_a_study_decides_once_and_keeps_it(
         "resources.workers=1",
         "search=random",
         "search.budget=3",
+        "search.final=0",
         "name=auto",
     ]
     folder = tmp_path / "runs/tune/auto"

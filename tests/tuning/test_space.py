@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from carsclf.errors import ConfigError
-from carsclf.tuning.composition import Composition
 from carsclf.tuning.space import Parameter, Space
+from carsclf.tuning.study.composition import Composition
 
 CONF = Path(__file__).parents[2] / "conf"
 MIXED = {

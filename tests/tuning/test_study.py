@@ -7,9 +7,13 @@ import pytest
 from scripted import METRIC, epochs, make_study, run_study
 
 from carsclf.records import RunFolder
-from carsclf.tuning.search import Asha, Bohb, Multitask, Random, Search
+from carsclf.tuning.search.asha import Asha
+from carsclf.tuning.search.base import Search
+from carsclf.tuning.search.bohb import Bohb
+from carsclf.tuning.search.multitask import Multitask
+from carsclf.tuning.search.random import Random
 from carsclf.tuning.trial import FAILED, SCORE, Trial
-from carsclf.tuning.worker import Failure
+from carsclf.tuning.workers.protocol import Failure
 
 NAN = float("nan")
 SEARCHES: dict[str, Search] = {
@@ -22,14 +26,14 @@ SEARCHES: dict[str, Search] = {
 
 def told(study: Any, trial: int) -> list[dict[str, Any] | None]:
     """Has what the searcher hears of a trial's end written down."""
-    heard, real = [], study.loop.searcher.on_trial_complete
+    heard, real = [], study.controller.searcher.on_trial_complete
 
     def listen(trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if int(trial_id) == trial:
             heard.append(result)
         real(trial_id, result=result, error=error)
 
-    study.loop.searcher.on_trial_complete = listen
+    study.controller.searcher.on_trial_complete = listen
     return heard
 
 
@@ -45,20 +49,22 @@ def test_a_diverged_trial_is_told_as_the_worst_and_never_wins(
     outcomes: list[Any] = [0.5, 0.2, 0.7, diverged, 0.6, 0.3, 0.4, 0.65]
     study.run(Scripted(outcomes, lambda _: None), lambda: None)
     study.journal.close()
-    trial = study.loop.trials[3]
+    trial = study.controller.trials[3]
     assert (trial.status, trial.epoch, trial.best) == (FAILED, 0, None)
     assert [result and result[SCORE] for result in heard] == [0.2]
-    assert study.loop.best is study.loop.trials[2]
+    assert study.controller.best is study.controller.trials[2]
     again = make_study(tmp_path, SEARCHES[search], 8)
     again.rebuild()
     again.journal.close()
-    assert [t.status for t in again.loop.trials] == [t.status for t in study.loop.trials]
+    assert [t.status for t in again.controller.trials] == [
+        t.status for t in study.controller.trials
+    ]
 
 
 def test_the_first_trial_may_diverge_too(tmp_path: Path) -> None:
     study = run_study(tmp_path, SEARCHES["asha"], 8, [NAN, *[0.5] * 7])
-    assert study.loop.trials[0].status == FAILED
-    assert study.loop.best is study.loop.trials[1]
+    assert study.controller.trials[0].status == FAILED
+    assert study.controller.best is study.controller.trials[1]
 
 
 def test_less_of_a_loss_is_better(tmp_path: Path) -> None:
@@ -66,7 +72,7 @@ def test_less_of_a_loss_is_better(tmp_path: Path) -> None:
     search = Asha(budget=10, trials=5, grace=0.25, reduction=2)
     study = run_study(tmp_path, search, 12, [0.5, 0.6, 0.4, 0.55, 0.48], sign=-1)
     assert epochs(study) == [12, 3, 12, 3, 6]
-    assert study.loop.best is study.loop.trials[2]
+    assert study.controller.best is study.controller.trials[2]
 
 
 def leaves(study_root: Path, trial: Trial) -> RunFolder:
@@ -89,8 +95,8 @@ def test_of_all_trials_the_best_keeps_its_model(search: str, tmp_path: Path) -> 
     scores = [0.5, 0.2, 0.7, 0.1, 0.6, 0.3, 0.4, 0.65]
     study = run_study(tmp_path, SEARCHES[search], 8, scores, trained=trained)
     assert checked
-    for trial in study.loop.trials:
-        files, best = leaves(tmp_path, trial), trial is study.loop.best
+    for trial in study.controller.trials:
+        files, best = leaves(tmp_path, trial), trial is study.controller.best
         kept = (files.weights, files.card, files.best, files.predictions("val"))
         assert [path.is_file() for path in kept] == [best] * 4
         assert not files.last.is_file()

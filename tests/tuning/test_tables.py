@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
-from scripted import SPACE, epochs, run_study
+from scripted import SPACE, epochs, run_study, written
 
-from carsclf.tuning.search import Asha, Random
-from carsclf.tuning.tables import summary, write_tables
-from carsclf.tuning.worker import Failure
+from carsclf.tuning.search.asha import Asha
+from carsclf.tuning.search.random import Random
+from carsclf.tuning.workers.protocol import Failure
 
 ASHA = Asha(budget=10, trials=5, grace=0.25, reduction=2)
 SCORES = [0.5, 0.4, 0.6, 0.45, 0.52]  # of twelve epochs these run 12, 3, 12, 3 and 6
@@ -17,12 +16,10 @@ SCORES = [0.5, 0.4, 0.6, 0.45, 0.52]  # of twelve epochs these run 12, 3, 12, 3 
 
 def test_costs_are_the_epochs_that_were_run(tmp_path: Path) -> None:
     study = run_study(tmp_path, ASHA, 12, SCORES)
-    write_tables(study, None)
-    trials, curves = (pd.read_parquet(p) for p in (study.folder.trials, study.folder.curves))
+    told, trials, curves = written(study)
     assert trials["epochs"].tolist() == [12, 3, 12, 3, 6]
     assert trials["cost"].tolist() == [1, 0.25, 1, 0.25, 0.5]
     assert trials["seconds"].tolist() == [12, 3, 12, 3, 6]
-    told = summary(study, "a", "asha", True)
     assert (told.spent, told.budget, told.trials) == (3, 10, 5)
     # twelve epochs of the first trial, three of the second, ...
     assert curves["trial"].tolist() == [0] * 12 + [1] * 3 + [2] * 12 + [3] * 3 + [4] * 6
@@ -36,12 +33,10 @@ def test_what_failed_was_paid_for(tmp_path: Path) -> None:
     outcomes = [diverged, crashed, 0.3, 0.2, 0.1]
     study = run_study(tmp_path, Random(budget=3.5, trials=99), 4, outcomes)
     assert epochs(study) == [2, 1, 4, 4]
-    assert study.loop.spent == 11 / 4
-    write_tables(study, None)
-    trials = pd.read_parquet(study.folder.trials)
+    assert study.controller.spent == 11 / 4
+    told, trials, _ = written(study)
     assert trials["status"].tolist() == ["failed", "failed", "finished", "finished"]
     assert trials["cost"].tolist() == [0.5, 0.25, 1, 1]
-    told = summary(study, "a", "random", True)
     assert told.spent == 11 / 4
     assert told.failures == {"0000": "the training loss became nan", "0001": "out of memory"}
 
@@ -49,12 +44,12 @@ def test_what_failed_was_paid_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("sign", "best"), [(1, 2), (-1, 1)])
 def test_the_winner_is_the_best_of_the_metric(sign: int, best: int, tmp_path: Path) -> None:
     study = run_study(tmp_path, Random(budget=4, trials=4), 2, [0.5, 0.3, 0.9, 0.4], sign=sign)
-    write_tables(study, None)
-    trials = pd.read_parquet(study.folder.trials)
+    told, trials, curves = written(study)
     assert trials["best"].tolist() == [0.5, 0.3, 0.9, 0.4]
-    assert pd.read_parquet(study.folder.curves)["val/top1"].tolist()[::2] == [0.5, 0.3, 0.9, 0.4]
-    assert yaml.safe_load(study.folder.best.read_text()) == trials["overrides"][best].tolist()
-    told = summary(study, "a", "random", True)
+    assert curves["val/top1"].tolist()[::2] == [0.5, 0.3, 0.9, 0.4]
+    assert (
+        yaml.safe_load((tmp_path / "best.yaml").read_text()) == trials["overrides"][best].tolist()
+    )
     assert (told.best_trial, told.best) == (best, [0.5, 0.3, 0.9, 0.4][best])
     assert told.mode == ("max" if sign == 1 else "min")
 
@@ -65,14 +60,13 @@ def test_of_equals_the_longest_then_the_first_wins(tmp_path: Path) -> None:
     search = Asha(budget=10, trials=4, grace=0.25, reduction=2)
     study = run_study(tmp_path, search, 12, scores)
     assert epochs(study) == [12, 3, 12, 12]
-    assert study.loop.best is study.loop.trials[0]
+    assert study.controller.best is study.controller.trials[0]
 
 
 def test_overrides_are_what_was_proposed(tmp_path: Path) -> None:
     study = run_study(tmp_path, Random(budget=2, trials=2), 2, [0.1, 0.2])
-    write_tables(study, None)
-    trials = pd.read_parquet(study.folder.trials)
+    _, trials, _ = written(study)
     for parameter in SPACE:
         values = trials[f"values.{parameter.key}"].tolist()
-        written = [dict(o.split("=") for o in row)[parameter.key] for row in trials["overrides"]]
-        assert [float(w) for w in written] == values
+        typed = [dict(o.split("=") for o in row)[parameter.key] for row in trials["overrides"]]
+        assert [float(w) for w in typed] == values

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.records import RunFolder
 from carsclf.training.run import fit
-from carsclf.tuning.worker import Epoch, Failure, Job, Worker
+from carsclf.tuning.workers.protocol import Epoch, Failure, Job
+from carsclf.tuning.workers.worker import Worker
 
 Make = Callable[..., DictConfig]
 

@@ -72,7 +72,7 @@ class Tpe(Searcher):
     def __init__(self, space: Space, seed: int) -> None:
         super().__init__(metric=SCORE, mode="max")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._seed, self._ranges = seed, {p.key: _distribution(p) for p in space}
+        self._seed, self._ranges = seed, {p.name: _distribution(p) for p in space}
         self._asked: dict[str, optuna.Trial] = {}
         self._study = optuna.create_study(direction="maximize", sampler=self._fresh())
 

@@ -15,7 +15,7 @@ from ray.tune.search.bohb import TuneBOHB
 from carsclf.errors import ConfigError
 from carsclf.tuning.search.base import Search, above_one, mixed
 from carsclf.tuning.space import Raw, Space
-from carsclf.tuning.trial import RUNG, SCORE, TIME
+from carsclf.tuning.trial import FIDELITY, RUNG, SCORE, TIME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +88,8 @@ class Density(TuneBOHB):
 
     def suggest(self, trial_id: str) -> Raw | None:
         """See Ray's Searcher."""
-        seed, space, before = (
-            mixed(self._base, len(self._asked)),
-            self._space,
-            np.random.get_state(),
-        )  # noqa: NPY002
+        seed, space = mixed(self._base, len(self._asked)), self._space
+        before = np.random.get_state()  # noqa: NPY002
         np.random.seed(seed)  # noqa: NPY002
         space.seed(seed)
         try:
@@ -107,7 +104,7 @@ class Density(TuneBOHB):
     def adopt(self, trial_id: str, raw: Raw) -> None:
         """Takes a given proposal instead of its own."""
         self._asked.add(trial_id)
-        self.trial_to_params[trial_id] = dict(raw)
+        self.trial_to_params[trial_id] = {k: v for k, v in raw.items() if k != FIDELITY}
         self.running.add(trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -105,7 +105,8 @@ class GaussianProcess(Searcher):
             means = model.posterior(full).mean[:, 0]
         asked = self._space.to_unit([raw for raw, _ in seen + pending])
         leaders = asked[means.topk(min(LEADERS, len(means))).indices.numpy()]
-        units = self._snap(_candidates(generator, leaders, self._space))
+        # onto values the space can take, so that integers are judged as they will be run
+        units = self._space.snap(_candidates(generator, leaders, self._space))
         gain = _gain(model, self._features(units), float(means.max()), fidelities)
         gain[_known(units, asked, [f for _, f in seen + pending], fidelities)] = -1.0
         row, column = np.unravel_index(int(gain.argmax()), gain.shape)
@@ -151,12 +152,6 @@ class GaussianProcess(Searcher):
                 )
             columns.append(column)
         return torch.tensor(np.concatenate(columns, axis=1))
-
-    def _snap(self, units: Array) -> Array:
-        """Onto values the space can take, so that integers are judged as they will be run."""
-        return np.stack(
-            [p.to_unit(p.from_unit(units[:, i])) for i, p in enumerate(self._space)], axis=1
-        )
 
 
 def _model(inputs: Tensor, targets: Tensor) -> SingleTaskGP:

@@ -66,6 +66,8 @@ class Controller:
         """Trials that lost their worker and go on before anything new starts."""
         self.epochs = 0
         """Finished epochs of all trials."""
+        self.just_ended: set[Trial] = set()
+        """Since whoever clears their files last looked."""
         self._best: Trial | None = None
         self.closed: str | None = None
         """Why the search ended before its budget did."""
@@ -267,11 +269,13 @@ class Controller:
         if trial.role != "final":
             self.searcher.on_trial_complete(trial.trial_id, result=result)
         trial.status = FINISHED
+        self.just_ended.add(trial)
         self._scheduled.pop(trial, None)
 
     def _failed(self, trial: Trial, error: str, result: dict[str, Any] | None) -> None:
         """The end of a trial for good; ``result``: what the searcher is to take for its result."""
         trial.status, trial.error, trial.ended = FAILED, error, "failed"
+        self.just_ended.add(trial)
         if trial is self._best:
             self._best = next(iter(self.ranked()), None)
         if trial.role == "final":

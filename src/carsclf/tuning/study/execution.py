@@ -34,6 +34,7 @@ WRITE_EVERY = 20.0
 def carry_out(plan: Plan, overrides: list[str]) -> Study:
     """Runs a new study, or goes on with an interrupted one; ``overrides``: its command line."""
     config = plan.composition.config
+    resources: Resources | None = None
     with ExitStack() as stack:
         if plan.table is None:
             address = config.cluster.address if config.get("cluster") else None
@@ -47,12 +48,13 @@ def carry_out(plan: Plan, overrides: list[str]) -> Study:
         stack.callback(journal.close)
         study = _study(plan, journal)
         workers: Workers
-        if plan.table is None:
+        if plan.table is not None:
+            workers = RecordedWorkers(plan.table, int(config.objective.workers), plan.metric)
+        else:
+            assert resources is not None
             workers = RayWorkers(resources, plan.job)
             stack.callback(workers.dismiss)
             _prepare(plan, workers, journal)
-        else:
-            workers = RecordedWorkers(plan.table, int(config.objective.workers), plan.metric)
         watch = stack.enter_context(shown(study, plan.table is not None))
         try:
             study.run(workers, _also_writing(study, plan, watch))

@@ -31,7 +31,7 @@ def draw_study(study: Study, folder: Path) -> None:
         path = folder / "learning_rates.png"
         placed = scored.assign(value=scored[f"values.{rate.key}"])
         draw_fidelities(placed, rate.key, rate.log, study.metric, path)
-    keys = [p.key for p in space]
+    keys = [p.name for p in space]
     units = space.to_unit([study.controller.trials[number].raw for number in scored["trial"]])
     draw_parallel(scored, units, keys, study.metric, folder / "parallel.png")
     if len(scored) >= ENOUGH:

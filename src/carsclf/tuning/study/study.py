@@ -148,7 +148,9 @@ class Study:
         """At most one checkpoint per paused trial, and one for the best trial."""
         if self.folder is None:
             return
-        best = self.controller.best
+        best, ended_now = self.controller.best, self.controller.just_ended
+        self._touched |= ended_now
+        ended_now.clear()
         if best is not self._best:
             self._touched.update({best, self._best} - {None})  # type: ignore[arg-type]
             self._best = best

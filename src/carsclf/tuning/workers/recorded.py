@@ -61,12 +61,12 @@ class Table:
     def middle(self, known: Mapping[str, float]) -> Raw:
         """The middle of all ranges, but for the values that are known by name."""
         raw = self.space.from_unit(np.full((1, len(self.space)), 0.5))[0]
-        return raw | {p.key: float(known[p.key]) for p in self.space if p.key in known}
+        return raw | {p.name: float(known[p.name]) for p in self.space if p.name in known}
 
     def raw(self, row: int) -> Raw:
         """A recorded configuration."""
         return self.space.plain(
-            dict(zip((p.key for p in self.space), self._params[row], strict=True))
+            dict(zip((p.name for p in self.space), self._params[row], strict=True))
         )
 
 

@@ -1,12 +1,12 @@
 from tables import HORIZON, make_searches
 
-from carsclf.tuning.loop import CONTINUE, STOP, Loop
+from carsclf.tuning.study.controller import CONTINUE, STOP, Controller
 from carsclf.tuning.trial import FAILED, SCORE, Trial
 
 
 def make_loop(table, name="asha", **options):
     records = []
-    loop = Loop(
+    loop = Controller(
         make_searches(**options)[name],
         table.space,
         HORIZON,
