@@ -122,8 +122,12 @@ class RecordedWorkers:
             return None
         self.now, _, trial = heapq.heappop(self._due)
         row, epoch = self._rows[trial], trial.epoch + 1
-        score = float(self._table.accuracy[row, epoch - 1])
-        return Event(trial, epoch=Epoch(epoch, {self._metric: score}, self._seconds(row)))
+        metrics = {self._metric: self.score(row, epoch, trial)}
+        return Event(trial, epoch=Epoch(epoch, metrics, self._seconds(row)))
+
+    def score(self, row: int, epoch: int, trial: Trial) -> float:
+        """What a trial is told of the recorded training it is answered with."""
+        return float(self._table.accuracy[row, epoch - 1])
 
     def _seconds(self, row: int) -> float:
         return float(self._table.cost[row]) / self._table.horizon * 3600
