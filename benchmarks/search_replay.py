@@ -1,9 +1,13 @@
 """All searches over recorded learning curves: what they cost against random search.
 
-    python benchmarks/search_replay.py <table.npz> ... [--seeds 10] [--out <folder>]
+    python -m benchmarks.search_replay <table.npz> ... [--seeds 20] [--out <folder>]
 
-Writes results.csv, curves.png and prints three tables: budget to reach random's median after 20
-full trainings, regret on the way, and regret at equal simulated wall-clock with 20 workers.
+As in a real study, every search first runs the incumbent at full length: the recorded training
+nearest to the values that conf/objective/replay.yaml names. The yardstick (blank) is random search
+that knows of nothing. Proposals are answered with the nearest recorded training not yet handed
+out, of which the search is told (distinct), or with the nearest one, whoever had it before
+(nearest). Writes results.csv, curves.png and prints: budget to reach blank's median after 20 full
+trainings, regret on the way, and regret at equal simulated wall-clock with 20 workers.
 """
 
 import argparse
@@ -19,27 +23,35 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from carsclf.figures.study import draw_replay
-from carsclf.tuning.replay import Curve, Table, replay
+from carsclf.tuning.study.replay import Curve, replay
+from carsclf.tuning.study.start import recorded_start
+from carsclf.tuning.workers.recorded import Table
 
-SEARCHES = ("random", "asha", "bohb", "multitask")
-CONF = Path(__file__).parents[1] / "conf" / "search"
+YARDSTICK = "blank"
+PROTOCOLS = ("distinct", "nearest")
+SEARCHES = ("random", "asha", "bohb", "multitask", "freeze_thaw")
+CONF = Path(__file__).parents[1] / "conf"
 BUDGETS, CLOCKS = (1, 2, 4, 8, 20), (1, 2, 4)
 GRID = np.arange(0.05, 20.001, 0.05)
 TOP = 0.99
-Key = tuple[str, str, int]
 
 
-def study(search: str, table: str, seed: int, budget: float, workers: int) -> Curve:
-    """One replayed study with the search's own defaults."""
+def study(search: str, path: str, seed: int, budget: float, workers: int, distinct: bool) -> Curve:
+    """One replayed study with the search's own defaults, without a final."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    config = OmegaConf.load(CONF / f"{search}.yaml")
-    made = instantiate(config, budget=budget, trials=10_000, seed=seed, _convert_="all")
-    return replay(made, Table.read(Path(table)), workers=workers)
+    name = "random" if search == YARDSTICK else search
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("tune", [f"search={name}", "objective=replay"])
+    options = {"budget": budget, "trials": 10_000, "seed": seed, "final": 0.0}
+    made = instantiate(config.search, **options, _convert_="all")
+    table = Table.read(Path(path))
+    starts = [] if search == YARDSTICK else [recorded_start(table, config.objective.known)]
+    return replay(made, table, workers=workers, starts=starts, distinct=distinct)[1]
 
 
 def best_at(x: np.ndarray, best: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -54,10 +66,10 @@ def first(reached: np.ndarray, grid: np.ndarray) -> float:
 
 
 def serial_rows(table: Table, name: str, curves: dict[str, list[Curve]]) -> list[dict[str, object]]:
-    """One worker: speed-up to random's median, cost to the top 1 %, regret on the way."""
+    """One worker: speed-up to the yardstick's median, cost to the top 1 %, regret on the way."""
     optimum = float(table.accuracy.max())
     top = float(np.quantile(table.accuracy.max(axis=1), TOP))
-    goal = float(np.median([c.best[-1] for c in curves["random"]]))
+    goal = float(np.median([c.best[-1] for c in curves[YARDSTICK]]))
     rows = []
     for search, runs in curves.items():
         seen = np.stack([best_at(c.spent, c.best, GRID) for c in runs])
@@ -68,7 +80,7 @@ def serial_rows(table: Table, name: str, curves: dict[str, list[Curve]]) -> list
             "search": search,
             "workers": 1,
             "seeds": len(runs),
-            "random_goal": goal,
+            "goal": goal,
             "budget_to_goal": reach,
             "speedup": 20 / reach,
             "speedup_by_table_cost": 20 / first(np.median(paid, axis=0) >= goal - 1e-12, GRID),
@@ -106,14 +118,15 @@ def _regrets(
 
 
 def run_all(
-    tables: list[str], seeds: int, budget: float, workers: int, processes: int
-) -> dict[str, dict[str, list[Curve]]]:
+    tables: list[str], searches: list[str], seeds: int, budget: float, workers: int, *,
+    distinct: bool, processes: int,
+) -> dict[str, dict[str, list[Curve]]]:  # fmt: skip
     """Curves by table and search, the seeds in order."""
-    jobs = list(product(tables, SEARCHES, range(seeds)))
+    jobs = list(product(tables, searches, range(seeds)))
     with ProcessPoolExecutor(processes) as pool:
-        futures = [pool.submit(study, s, t, seed, budget, workers) for t, s, seed in jobs]
+        made = [pool.submit(study, s, t, seed, budget, workers, distinct) for t, s, seed in jobs]
         curves: dict[str, dict[str, list[Curve]]] = {}
-        for (t, s, _), future in zip(jobs, futures, strict=True):
+        for (t, s, _), future in zip(jobs, made, strict=True):
             curves.setdefault(t, {}).setdefault(s, []).append(future.result())
     return curves
 
@@ -124,25 +137,30 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("tables", nargs="+")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--parallel-seeds", type=int, help="with 20 workers; 0: not run")
+    parser.add_argument("--searches", nargs="+", default=SEARCHES)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--parallel-seeds", type=int, default=20, help="20 workers; 0: not run")
+    parser.add_argument("--protocols", nargs="+", default=PROTOCOLS, choices=PROTOCOLS)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("experiments/search_replay"))
     args = parser.parse_args()
-    start = time.perf_counter()
-    rows = []
-    serial = run_all(args.tables, args.seeds, 20, 1, args.processes)
-    seeds = args.seeds if args.parallel_seeds is None else args.parallel_seeds
-    parallel = run_all(args.tables, seeds, 80, 20, args.processes) if seeds else {}
-    for path in args.tables:
-        table, name = Table.read(Path(path)), Path(path).stem
-        rows += serial_rows(table, name, serial[path])
-        rows += parallel_rows(table, name, parallel.get(path, {}))
-    results = pd.DataFrame(rows)
+    start, rows, drawn = time.perf_counter(), [], []
+    searches = [YARDSTICK, *args.searches]
+    for protocol in args.protocols:
+        how = {"distinct": protocol == "distinct", "processes": args.processes}
+        serial = run_all(args.tables, searches, args.seeds, 20, 1, **how)
+        parallel = run_all(args.tables, args.searches, args.parallel_seeds, 80, 20, **how)
+        drawn.append(_medians(serial))
+        for path in args.tables:
+            table, name = Table.read(Path(path)), Path(path).stem
+            made = [*serial_rows(table, name, serial[path])]
+            made += parallel_rows(table, name, parallel.get(path, {}))
+            rows += [{"protocol": protocol, **row} for row in made]
+        _print(pd.DataFrame(row for row in rows if row["protocol"] == protocol), searches)
     args.out.mkdir(parents=True, exist_ok=True)
+    results = pd.DataFrame(rows)
     results.to_csv(args.out / "results.csv", index=False, float_format="%.5g")
-    draw_replay(_medians(serial), args.out / "curves.png")
-    _print(results)
+    draw_replay(drawn[0], args.out / "curves.png")
     print(f"\n{time.perf_counter() - start:.0f} s in {args.processes} processes")
 
 
@@ -169,31 +187,33 @@ def _medians(serial: dict[str, dict[str, list[Curve]]]) -> pd.DataFrame:
     return pd.concat(frames)
 
 
-def _print(results: pd.DataFrame) -> None:
+def _print(results: pd.DataFrame, searches: list[str]) -> None:
     one, many = results[results.workers == 1], results[results.workers == 20]
+    print(f"\nproposals answered by the nearest recorded training: {results.protocol.iloc[0]}")
     with pd.option_context("display.width", 200, "display.max_columns", 30):
-        for title, value in (
-            ("20 / budget to reach random's median after 20 full trainings", "speedup"),
-            ("full trainings until the top 1 % (median over seeds)", "cost_to_top1"),
-        ):
-            pivot = one.pivot(index="table", columns="search", values=value)[list(SEARCHES)]
-            pivot.loc["median over tables"] = pivot.median()
-            pivot.loc["worst table"] = pivot.min() if value == "speedup" else pivot.max()
-            print(f"\n{title}\n{pivot.round(2)}")
+        speedup = one.pivot(index="table", columns="search", values="speedup")[searches]
+        _table("20 / budget to reach blank's median after 20 full trainings", speedup, "min")
+        if {"freeze_thaw", "asha"} <= set(searches):
+            asha = speedup["asha"].replace(0, np.nan)
+            print(f"freeze_thaw over asha, median: {(speedup.freeze_thaw / asha).median():.2f}")
+        top = one.pivot(index="table", columns="search", values="cost_to_top1")[searches]
+        _table("full trainings until the top 1 % (median over seeds)", top, "max")
         for title, frame, points in (
             ("regret at budget (1 worker), median over tables", one, BUDGETS),
             ("regret at wall-clock (20 workers), median over tables", many, CLOCKS),
         ):
-            if not len(frame):
-                continue
             columns = [f"regret_{p}" for p in points]
-            print(
-                f"\n{title}\n{frame.groupby('search')[columns].median().loc[list(SEARCHES)].round(4)}"
-            )
+            if len(frame):
+                print(f"\n{title}\n{frame.groupby('search')[columns].median().round(4)}")
         for p in CLOCKS if len(many) else ():
             pivot = many.pivot(index="table", columns="search", values=f"regret_{p}")
             worse = (pivot.drop(columns="random").sub(pivot["random"], axis=0) > 1e-9).sum()
             print(f"tables where worse than random at wall-clock {p}: {worse.to_dict()}")
+
+
+def _table(title: str, pivot: pd.DataFrame, worst: str) -> None:
+    rows = {"median over tables": pivot.median(), "worst table": pivot.agg(worst)}
+    print(f"\n{title}\n{pd.concat([pivot, pd.DataFrame(rows).T]).round(2)}")
 
 
 if __name__ == "__main__":
