@@ -1,6 +1,5 @@
 """From a study's command line to the configuration of each of its trials."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,20 +73,44 @@ class Composition:
                 said = one_line(error)
                 raise ConfigError(
                     f"the space does not fit the training: {said}; space=published goes with "
-                    "optimizer=sgd schedule=plateau, space=modern with optimizer=adamw, "
-                    "space=frozen with mode=freeze"
+                    "optimizer=sgd schedule=plateau, space=modern with mode=finetune and where "
+                    "data.transform changes pictures or mode.cache=false, space=partial with "
+                    "mode=partial, space=frozen with mode=freeze"
                 ) from None
 
     def winner(self, space: Space, raw: Raw) -> list[str]:
         """The overrides with which `train.py` repeats a trial at full length."""
-        return [*self.training, *space.overrides(raw)]
+        return self._with(space.overrides(raw))
 
-    def _compose(self, overrides: Iterable[str]) -> dict[str, Any]:
-        config = training_part(compose("train", [*self.training, *overrides]))
+    def _with(self, overrides: list[str]) -> list[str]:
+        """The training with a trial's overrides on top.
+
+        What the study sets and the trial's own choice of a group does not have is left out: with
+        optimizer=sgd optimizer.momentum=0.8, a trial of adamw has no momentum to set.
+        """
+        chosen = {_key(o) for o in overrides if o not in self.training}
+        doubtful = [o for o in self.training if _key(o).rpartition(".")[0] and _group(o) in chosen]
+        if not doubtful:
+            return [*self.training, *overrides]
+        sure = [o for o in self.training if o not in doubtful]
+        there = compose("train", [*sure, *overrides])
+        foreign = {o for o in doubtful if OmegaConf.select(there, _key(o), default=_key) is _key}
+        return [*(o for o in self.training if o not in foreign), *overrides]
+
+    def _compose(self, overrides: list[str]) -> dict[str, Any]:
+        config = training_part(compose("train", self._with(overrides)))
         with open_dict(config):
             config.pop("resources", None)
         plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
         return plain
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _group(override: str) -> str:
+    return _key(override).partition(".")[0]
 
 
 def changed(before: Any, now: Any, path: str = "") -> str | None:
