@@ -37,7 +37,6 @@ def training_part(config: DictConfig) -> DictConfig:
         check_arguments(plain[group], group)
     if plain.optimizer._target_.endswith(".lbfgs"):
         check_lbfgs(plain)
-    check_changing(plain)
     return plain
 
 
@@ -110,8 +109,8 @@ def check_changing(config: DictConfig) -> None:
     The build would refuse them too, but in each trial of a study.
     """
     mode, data = config.mode, config.data
-    if mode.boundary in (0, "0"):
-        return
+    if mode.name == "finetune" or mode.boundary in (0, "0"):
+        return  # nothing is frozen
     augmentation = instantiate(config.augmentation)
     train, _ = build_transforms(data.transform, data.image_size, data.interpolation, augmentation)
     check_views(mode.get("views", 1), cached=bool(mode.cache), random=train.random)

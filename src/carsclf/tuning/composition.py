@@ -11,7 +11,7 @@ from carsclf.errors import ConfigError, mistakes, one_line
 from carsclf.options.command_line import quoted
 from carsclf.options.kinds import checked
 from carsclf.options.table import STUDY
-from carsclf.training.configuration import SEARCH_GROUPS, training_part
+from carsclf.training.configuration import SEARCH_GROUPS, check_changing, training_part
 from carsclf.tuning.space import Raw, Space
 
 SEARCH_KEYS = (*SEARCH_GROUPS, "resources", "runs", "name", "resume", "look", "hydra")
@@ -65,10 +65,10 @@ class Composition:
             raise ConfigError("space.trainer.max_epochs: the search decides on epochs by itself")
         if self.config.trainer.get("check_val_every_n_epoch", 1) != 1:
             raise ConfigError("trainer.check_val_every_n_epoch: a search judges every epoch")
-        self._compose([])  # what is wrong without the space is no fault of it
+        self._check([])  # what is wrong without the space is no fault of it
         for raw in space.extremes():
             try:
-                self._compose(space.overrides(raw))
+                self._check(space.overrides(raw))
             except mistakes() as error:
                 said = one_line(error)
                 raise ConfigError(
@@ -81,6 +81,9 @@ class Composition:
     def winner(self, space: Space, raw: Raw) -> list[str]:
         """The overrides with which `train.py` repeats a trial at full length."""
         return self._with(space.overrides(raw))
+
+    def _check(self, overrides: list[str]) -> None:
+        check_changing(OmegaConf.create(self._compose(overrides)))
 
     def _with(self, overrides: list[str]) -> list[str]:
         """The training with a trial's overrides on top.
