@@ -13,6 +13,12 @@ from carsclf.tuning.space import Parameter, Space
 
 # schedule depends on the optimizer, and its patience on it in turn; a flag and a number are parents
 NESTED: dict[str, Any] = {
+    "schedule": {
+        "by": "optimizer",
+        "adamw": {"choices": ["cosine", "plateau"]},
+        "sgd": {"choices": ["plateau", "constant"]},
+        "patience": {"by": "schedule", "plateau": {"low": 0, "high": 20, "int": True}},
+    },
     "optimizer": {
         "choices": ["adamw", "sgd", "lbfgs"],
         "lr": {
@@ -23,12 +29,6 @@ NESTED: dict[str, Any] = {
         "momentum": {"by": "optimizer", "sgd": {"low": 0.5, "high": 0.99}},
         "nesterov": {"by": "optimizer", "sgd": {"choices": [True, False]}},
         "dampening": {"by": "optimizer.nesterov", False: {"low": 0.0, "high": 0.9}},
-    },
-    "schedule": {
-        "by": "optimizer",
-        "adamw": {"choices": ["cosine", "plateau"]},
-        "sgd": {"choices": ["plateau", "constant"]},
-        "patience": {"by": "schedule", "plateau": {"low": 0, "high": 20, "int": True}},
     },
     "data": {"batch_size": {"low": 4, "high": 7, "int": True, "power": 2}},
     "mode": {
