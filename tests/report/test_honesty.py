@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import DataError
@@ -219,3 +220,25 @@ def test_panels_with_nothing_to_say_are_left_out(tmp_path: Path) -> None:
     page = write_report(runs=[run], studies=[study], folder=tmp_path / "report", gallery=0)
     drawn = {path.stem for path in (page.parent / "figures").iterdir()}
     assert drawn == {"accuracy", "reliability"}
+
+
+def test_rates_of_one_optimizer_are_drawn_without_the_trials_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path / "study", trials=20)
+    edited = yaml.safe_load((study / "config.yaml").read_text())
+    rates = {"by": "optimizer", "sgd": {"low": 1e-4, "high": 1.0, "log": True}}
+    edited["space"] = {"optimizer": {"choices": ["lbfgs", "sgd"], "lr": rates}}
+    (study / "config.yaml").write_text(yaml.safe_dump(edited))
+    trials = pd.read_parquet(study / "trials.parquet")
+    trials.loc[5:, "values.optimizer.lr"] = np.nan
+    trials.to_parquet(study / "trials.parquet")
+    drawn: list[tuple[int, bool]] = []
+
+    def draw(placed: pd.DataFrame, key: str, log: bool, metric: str, path: Path, **_: Any) -> None:
+        drawn.append((len(placed), log))
+        path.write_text("<svg/>")
+
+    monkeypatch.setattr("carsclf.report.sections.search.draw_fidelities", draw)
+    write_report(runs=[], studies=[study], folder=tmp_path / "report", gallery=0)
+    assert drawn == [(5, True)]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from carsclf.errors import ConfigError
+from carsclf.training.run import fit
 from carsclf.tuning.space import Parameter, Space
 from carsclf.tuning.study.composition import Composition
 
@@ -68,24 +69,113 @@ def test_spaces_combine_and_bounds_change_on_the_command_line(tmp_path):
     assert "mode.boundary" in keys
 
 
+def composed(overrides: str) -> tuple[Composition, Space]:
+    """A study and its space; call inside `initialize_config_dir`."""
+    made = Composition.of(overrides.split())
+    return made, Space.from_config(OmegaConf.to_container(made.config.space))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "optimizers"),
+    [
+        ("mode=finetune", {"adamw", "sgd"}),
+        ("mode=partial", {"adamw", "sgd"}),
+        ("mode=freeze", {"lbfgs", "adamw"}),
+        ("mode=freeze optimizer=adamw", {"lbfgs", "adamw"}),
+        ("mode=freeze optimizer=sgd schedule=cosine", {"lbfgs", "adamw"}),
+        ("optimizer=sgd", {"adamw", "sgd"}),
+        ("mode=freeze optimizer=adamw mode.cache=false space=modern", {"adamw", "sgd"}),
+        ("mode=partial space=[partial,boundary]", {"adamw", "sgd"}),
+        ("experiment=demo_finetune", {"adamw", "sgd"}),
+        ("experiment=demo_freeze", {"lbfgs", "adamw"}),
+        ("space=published optimizer=sgd schedule=plateau", set()),
+    ],
+)
+def test_the_space_fits_the_training_without_being_named(
+    overrides: str, optimizers: set[str]
+) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composition, space = composed(overrides)
+        composition.check(space)
+    found = {v["optimizer"] for v in map(space.values, space.extremes()) if "optimizer" in v}
+    assert found == optimizers
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
         "mode=finetune",
+        "optimizer=sgd",
         "mode=partial",
         "mode=freeze",
         "mode=freeze optimizer=adamw",
-        "optimizer=sgd",
-        "space=published optimizer=sgd schedule=plateau",
     ],
 )
-def test_the_space_fits_the_training_without_being_named(overrides: str) -> None:
+def test_a_modes_own_settings_lie_inside_its_space(overrides: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composition = Composition.of(overrides.split())
-        space = Space.from_config(OmegaConf.to_container(composition.config.space))  # type: ignore[arg-type]
+        composition, space = composed(overrides)
+    groups = dict(o.split("=") for o in composition.training if "." not in o.split("=")[0])
+    keys = {p.key for p in space}
+    absent = object()
+    values = {
+        key: groups.get(key, OmegaConf.select(composition.config, key, default=absent))
+        for key in keys
+    }
+    raw, said = space.raw_of({k: v for k, v in values.items() if v is not absent})
+    own = space.values(raw)
+    assert said == []
+    assert own["optimizer"] == groups["optimizer"]
+    assert all(own[key] == values[key] for key in own)
+
+
+def test_a_trial_of_another_optimizer_leaves_out_what_only_the_studys_has() -> None:
+    own = "optimizer=sgd optimizer.momentum=0.8 optimizer.lr=0.5 schedule.momentum=false"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composition, space = composed(own)
         composition.check(space)
-    lbfgs = "optimizer=lbfgs" in composition.training
-    assert ("optimizer.lr" in {p.key for p in space}) is not lbfgs
+        trial = composition.trial(["optimizer=adamw", "schedule=cosine"], 3, "a")
+        winners = [composition.repeated(space.overrides(raw)) for raw in space.extremes()]
+        trained = [compose("train", winner) for winner in winners]
+    assert trial["optimizer"]["_target_"].endswith("adamw")
+    assert trial["optimizer"]["lr"] == 0.5  # adamw has one too, and nothing else was said of it
+    assert "momentum" not in trial["optimizer"]
+    assert "momentum" not in trial["schedule"]
+    for winner, training in zip(winners, trained, strict=True):
+        assert ("optimizer.momentum=0.8" in winner) is ("optimizer=sgd" in winner[-12:])
+        assert ("momentum" in training.optimizer) is ("optimizer=sgd" in winner[-12:])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ("mode=partial space=modern", "frozen part's outputs cannot be kept"),
+        ("mode=freeze optimizer=adamw mode.views=4 data.transform=published", "cannot be kept"),
+        ("mode=freeze optimizer=adamw mode.cache=false", "optimizer=lbfgs needs mode.cache=true"),
+        ("mode=freeze space=modern", "frozen part's outputs cannot be kept"),
+        ("mode=finetune space=frozen", "mode.views"),
+        ("mode=finetune space=partial", "mode.views"),
+    ],
+)
+def test_a_space_that_some_trial_would_not_take_is_refused(overrides: str, said: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composition, space = composed(overrides)
+        with pytest.raises(ConfigError, match="the space does not fit the training") as caught:
+            composition.check(space)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["finetune", "partial", "freeze"])
+def test_every_extreme_of_a_modes_space_trains(mode: str, tiny: list[str], tmp_path: Path) -> None:
+    sizes = "space.data.batch_size" + (".adamw" if mode == "freeze" else "")
+    own = [*tiny, f"mode={mode}", f"{sizes}.low=2", f"{sizes}.high=3"]  # of 48 pictures
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composition, space = composed(" ".join(own))
+        composition.check(space)
+        trials = [composition.trial(space.overrides(raw), 1, "a") for raw in space.extremes()]
+    for number, trial in enumerate(trials):
+        run = fit(OmegaConf.create(trial), tmp_path / f"{number}")
+        assert run.epochs == 1
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from inspect import signature
 from typing import get_args, get_type_hints
 
-from hydra.utils import get_object
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.samples import absolute, check_names
+from carsclf.data.transforms import build_transforms
 from carsclf.errors import ConfigError, nearest
+from carsclf.features.extract import check_views
 from carsclf.machine.precision import check_precision
 from carsclf.models.boundary import HEAD
 from carsclf.options.kinds import checked
@@ -99,3 +101,16 @@ def check_lbfgs(config: DictConfig) -> None:
     }
     if reasons := [reason for reason, here in wrong.items() if here]:
         raise ConfigError(f"optimizer=lbfgs needs {'; '.join(reasons)}; or take optimizer=adamw")
+
+
+def check_changing(config: DictConfig) -> None:
+    """Refuses views, or their number, that do not go with how the pictures change.
+
+    The build would refuse them too, but in each trial of a study.
+    """
+    mode, data = config.mode, config.data
+    if mode.name == "finetune" or mode.boundary in (0, "0"):
+        return  # nothing is frozen
+    augmentation = instantiate(config.augmentation)
+    train, _ = build_transforms(data.transform, data.image_size, data.interpolation, augmentation)
+    check_views(mode.get("views", 1), cached=bool(mode.cache), random=train.random)

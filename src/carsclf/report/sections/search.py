@@ -134,11 +134,12 @@ def _study(context: Context, made: Section, study: StudyMaterial) -> None:
     scored = study.trials.dropna(subset="best")
     colour, name = shade(study.mode), study.name
     rate = next((k for k in study.searched if k.split(".")[-1] in RATES), None)
-    if rate and len(set(scored[f"values.{rate}"])) > 1:
+    rated = scored.dropna(subset=f"values.{rate}") if rate else scored  # L-BFGS has none
+    if rate and len(set(rated[f"values.{rate}"])) > 1:
         percents = study.summary.metric == METRIC
-        best = 100 * scored["best"] if percents else scored["best"]
-        placed = scored.assign(value=scored[f"values.{rate}"], best=best)
-        log = bool(study.config.get(f"space.{rate}.log"))
+        best = 100 * rated["best"] if percents else rated["best"]
+        placed = rated.assign(value=rated[f"values.{rate}"], best=best)
+        log = _log(study, rate)
         metric = "top-1 on validation (%)" if percents else study.summary.metric
         draw = lambda p: draw_fidelities(placed, rate, log, metric, p, colour=colour)  # noqa: E731
         caption = f"Where each fidelity sampled {rate}: cheap trials map, long ones settle."
@@ -175,6 +176,15 @@ def _best(context: Context, made: Section, study: StudyMaterial, trials: pd.Data
         "unsearched": ("study's own", str),
     }
     context.desk.table(made, f"best_{study.name}", table, caption, show)
+
+
+def _log(study: StudyMaterial, key: str) -> bool:
+    """Whether a key was searched on a logarithmic scale, under any choice of another."""
+    return any(
+        value is True
+        for name, value in study.config.items()
+        if name.startswith(f"space.{key}.") and name.endswith(".log")
+    )
 
 
 def _own(study: StudyMaterial, key: str) -> str:

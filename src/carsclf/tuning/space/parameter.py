@@ -7,6 +7,7 @@ which OmegaConf refuses and ``torch.load(weights_only=True)`` chokes on, out of 
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class Parameter:
     choices: tuple[Value, ...] = ()
     condition: Condition | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Unique in its space, where a key may have a range per choice of another parameter."""
         # Ray takes a name apart at each slash

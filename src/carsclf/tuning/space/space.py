@@ -86,10 +86,9 @@ class Space(Sequence[Parameter]):
 
     def from_unit(self, units: NDArray[np.float64]) -> list[Raw]:
         """Raw values of (n, d) points in the unit cube."""
-        columns = [p.from_unit(units[:, i]) for i, p in enumerate(self)]
+        columns = [(p.name, p, p.from_unit(units[:, i])) for i, p in enumerate(self)]
         return [
-            {p.name: p.plain(column[row]) for p, column in zip(self, columns, strict=True)}
-            for row in range(len(units))
+            {name: p.plain(column[row]) for name, p, column in columns} for row in range(len(units))
         ]
 
     def to_unit(self, raws: Sequence[Raw]) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """From a study's command line to the configuration of each of its trials."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from carsclf.errors import ConfigError, mistakes, one_line
 from carsclf.options.command_line import quoted
 from carsclf.options.kinds import checked
 from carsclf.options.table import STUDY
-from carsclf.training.configuration import SEARCH_GROUPS, training_part
+from carsclf.training.configuration import SEARCH_GROUPS, check_changing, training_part
 from carsclf.tuning.space import Space
 
 SEARCH_KEYS = (*SEARCH_GROUPS, "resources", "runs", "name", "resume", "look", "hydra")
@@ -47,7 +46,7 @@ class Composition:
 
     def values(self, overrides: list[str], space: Space) -> dict[str, Any]:
         """What the training holds of the searched keys: values, and the choice of each group."""
-        config = compose("train", [*self.training, *overrides], return_hydra_config=True)
+        config = compose("train", self._with(overrides), return_hydra_config=True)
         choices = config.hydra.runtime.choices
         self._compose(overrides)  # raises what is wrong with it
         values = {}
@@ -83,21 +82,22 @@ class Composition:
             raise ConfigError("space.trainer.max_epochs: the search decides on epochs by itself")
         if self.config.trainer.get("check_val_every_n_epoch", 1) != 1:
             raise ConfigError("trainer.check_val_every_n_epoch: a search judges every epoch")
-        self._compose([])  # what is wrong without the space is no fault of it
+        self._check([])  # what is wrong without the space is no fault of it
         for raw in space.extremes():
             try:
-                self._compose(space.overrides(raw))
+                self._check(space.overrides(raw))
             except mistakes() as error:
                 said = one_line(error)
                 raise ConfigError(
                     f"the space does not fit the training: {said}; space=published goes with "
-                    "optimizer=sgd schedule=plateau, space=modern with optimizer=adamw, "
-                    "space=frozen with mode=freeze"
+                    "optimizer=sgd schedule=plateau, space=modern with mode=finetune and where "
+                    "data.transform changes pictures or mode.cache=false, space=partial with "
+                    "mode=partial, space=frozen with mode=freeze"
                 ) from None
 
     def repeated(self, overrides: list[str]) -> list[str]:
         """The overrides with which `train.py` repeats a trial at full length."""
-        return [*self.training, *overrides]
+        return self._with(overrides)
 
     def _reseeded(self, seed: int) -> list[str]:
         own = int(self.config.seed)
@@ -106,12 +106,38 @@ class Composition:
             fixed.append(f"data.split_seed={own}")
         return fixed
 
-    def _compose(self, overrides: Iterable[str]) -> dict[str, Any]:
-        config = training_part(compose("train", [*self.training, *overrides]))
+    def _check(self, overrides: list[str]) -> None:
+        check_changing(OmegaConf.create(self._compose(overrides)))
+
+    def _with(self, overrides: list[str]) -> list[str]:
+        """The training with a trial's overrides on top.
+
+        What the study sets and the trial's own choice of a group does not have is left out: with
+        optimizer=sgd optimizer.momentum=0.8, a trial of adamw has no momentum to set.
+        """
+        chosen = {_key(o) for o in overrides if o not in self.training}
+        doubtful = [o for o in self.training if _key(o).rpartition(".")[0] and _group(o) in chosen]
+        if not doubtful:
+            return [*self.training, *overrides]
+        sure = [o for o in self.training if o not in doubtful]
+        there = compose("train", [*sure, *overrides])
+        foreign = {o for o in doubtful if OmegaConf.select(there, _key(o), default=_key) is _key}
+        return [*(o for o in self.training if o not in foreign), *overrides]
+
+    def _compose(self, overrides: list[str]) -> dict[str, Any]:
+        config = training_part(compose("train", self._with(overrides)))
         with open_dict(config):
             config.pop("resources", None)
         plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
         return plain
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _group(override: str) -> str:
+    return _key(override).partition(".")[0]
 
 
 def changed(before: Any, now: Any, path: str = "") -> str | None:

@@ -29,7 +29,7 @@ def draw_study(study: Study, folder: Path) -> None:
     rate = next((p for p in space if p.key.split(".")[-1] in RATES), None)
     if rate is not None:
         path = folder / "learning_rates.png"
-        placed = scored.assign(value=scored[f"values.{rate.key}"])
+        placed = scored.assign(value=scored[f"values.{rate.key}"]).dropna(subset="value")
         draw_fidelities(placed, rate.key, rate.log, study.metric, path)
     keys = [p.name for p in space]
     units = space.to_unit([study.controller.trials[number].raw for number in scored["trial"]])
