@@ -104,9 +104,9 @@ class CurveModel:
         return self._mean(places.units) + mean, np.sqrt(np.maximum(variances - explained, 1e-12))
 
     def nearest(self, units: Array, others: Array) -> Array:
-        """Distance (n,) to the nearest of ``others`` (m, d), per root dimension."""
+        """Distance (n,) to the nearest of ``others`` (m, d), per root dimension; inf for none."""
         squares = sum(self._apart(units, others, i) for i in range(units.shape[1]))
-        return np.sqrt(np.min(squares, axis=1) / units.shape[1])
+        return np.sqrt(np.min(squares, axis=1, initial=np.inf) / units.shape[1])
 
     def _apart(self, first: Array, second: Array, column: int) -> Array:
         """(n, m) squared distance in one column; two different choices are 1 apart."""

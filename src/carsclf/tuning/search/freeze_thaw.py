@@ -28,7 +28,8 @@ TRUST, AROUND, KEEP = 0.6, 0.5, 0.5
 """Share of draws around the default, their deviation in the unit cube, and the probability with
 which such a draw keeps the default's choice."""
 TWIN = 0.1
-"""Distance in the unit cube, per root dimension, below which two configurations are twins."""
+"""Distance in the unit cube, per root dimension, below which two configurations are twins, while
+trials are few."""
 KEPT = 250
 """Observations the model sees: those of the highest rungs, then the newest."""
 TOP = 0.9
@@ -121,13 +122,12 @@ class FreezeThawPolicy:
     def propose(self, number: int) -> Array:
         """The configuration of a new trial, a point (d,) in the unit cube."""
         generator = np.random.default_rng([self._seed, number])
-        if len(self._seen) < FIRST or generator.random() < EXPLORE:
-            return self._draw(generator, 1)[0]
+        blind = len(self._seen) < FIRST or generator.random() < EXPLORE
         units = self._draw(generator, CANDIDATES)
-        asked = np.array([c.unit for c in self._curves.values()])
-        gain = self._gain(units, asked)
+        asked = np.array([c.unit for c in self._curves.values()]).reshape(-1, units.shape[1])
+        gain = np.zeros(CANDIDATES) if blind else self._gain(units, asked)
         # Without this, a flat top is sampled over and over, and parallel proposals pile up.
-        gain[self._model.nearest(units, asked) < TWIN] = -1.0
+        gain[self._model.nearest(units, asked) < _twin(*asked.shape)] = -1.0
         return units[int(gain.argmax())]
 
     def _leader(self, rung: int) -> str | None:
@@ -142,15 +142,10 @@ class FreezeThawPolicy:
         return max(paused, key=lambda name: self._curves[name].rank(rung), default=None)
 
     def _deserves(self, trial: str, rung: int) -> bool:
-        """The best of all that reached the rung, or among their top share while fewer went on.
-
-        Without the second clause ASHA promotes 4 in 10 instead of 3: ranks shift as trials come.
-        """
-        here = [c for c in self._curves.values() if len(c.scores) > rung]
-        share = int(len(here) / self._reduction)
-        ahead = sum(c.rank(rung) > self._curves[trial].rank(rung) for c in here)
-        gone = sum(len(c.scores) > rung + 1 or c.until > self.rungs[rung] for c in here)
-        return ahead < share and (ahead == 0 or gone < share)
+        """Among the top share of all that reached the rung."""
+        ranks = [c.rank(rung) for c in self._curves.values() if len(c.scores) > rung]
+        ahead = sum(rank > self._curves[trial].rank(rung) for rank in ranks)
+        return ahead < int(len(ranks) / self._reduction)
 
     def _finisher(self) -> str | None:
         """The best trial of the highest rung from which what is left reaches the horizon."""
@@ -168,7 +163,16 @@ class FreezeThawPolicy:
         moved = self._prior + AROUND * generator.standard_normal(units.shape)
         kept = np.where(generator.random(units.shape) < KEEP, self._prior, units)
         around = np.where(self._choices > 0, kept, np.clip(moved, 0.0, 1.0))
-        return np.where(generator.random((count, 1)) < TRUST, around, units)
+        return np.where(generator.random((count, 1)) < self._trust(), around, units)
+
+    def _trust(self) -> float:
+        """Share of draws around the default: falls with the share of trials that beat it."""
+        scored = [c for c in self._curves.values() if c.scores]
+        if self._prior is None or not scored:
+            return TRUST
+        units = np.array([c.unit for c in scored])
+        nearest = scored[int(self._model.nearest(units, self._prior[None]).argmin())]
+        return TRUST * np.mean([c.scores[0] <= nearest.scores[0] for c in scored])
 
     def _gain(self, units: Array, asked: Array) -> Array:
         """Expected improvement at full length on the best that is expected of any trial."""
@@ -223,6 +227,11 @@ def rungs(horizon: int, first: float, reduction: float) -> tuple[int, ...]:
         ends.add(max(1, round(share * horizon)))
         share *= reduction
     return tuple(sorted(ends))
+
+
+def _twin(count: int, dimension: int) -> float:
+    """At most half the spacing of a grid of as many trials, which a space of few columns needs."""
+    return min(TWIN, 0.5 * max(count, 1) ** (-1 / dimension) / math.sqrt(dimension))
 
 
 def _refit_point(count: int) -> int:
