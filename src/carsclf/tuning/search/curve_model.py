@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 Array = NDArray[np.float64]
@@ -25,6 +26,8 @@ CENTRES = {"tau": 3.0, "a": 0.5, "b": 0.3, "c": 0.3, "e": 0.1, "f": 0.05, "noise
 training, and variances (configuration; length; both; trial; trial and length; noise)."""
 SPREADS = {"x": 0.8, "tau": 0.5}
 """Deviations of the logarithms of hyperparameters around their centres; 1 where not listed."""
+
+JITTER = 1e-6
 
 
 @dataclass(frozen=True)
@@ -52,23 +55,29 @@ class CurveModel:
     """
 
     def __init__(self, choices: tuple[int, ...], default: Array | None) -> None:
-        self._choices = np.array(choices)
+        self._choices = choices
+        self._owners = torch.tensor([i for i, c in enumerate(choices) for _ in range(max(c, 1))])
+        """The column of the unit cube that each feature is of."""
         self._default = default
-        self._names = [*("x",) * len(choices), *CENTRES]
+        names = [*("x",) * len(choices), *CENTRES]
         centres = {"x": 0.5 * math.sqrt(len(choices)), **CENTRES}
-        self.centres = np.log([centres[name] for name in self._names])
-        self._spreads = np.array([SPREADS.get(name, 1.0) for name in self._names])
+        self.centres = np.log([centres[name] for name in names])
+        self._spreads = np.array([SPREADS.get(name, 1.0) for name in names])
 
     def fit(self, points: Points, targets: Array) -> Array:
         """Logarithms of the most probable hyperparameters: lengths (d), then as in CENTRES."""
-        parts = self._parts(points, points)
+        features = self._features(points.units)
+        apart = torch.tensor((features[:, None] - features[None]) ** 2)
+        rest = self._rest(points, points)
         residual = torch.tensor(targets - self._mean(points.units))[:, None]
         eye = torch.eye(len(targets), dtype=torch.float64)
         centres, spreads = torch.tensor(self.centres), torch.tensor(self._spreads)
 
         def loss(flat: Array) -> tuple[float, Array]:
             logs = torch.tensor(flat, requires_grad=True)
-            covariance = _covariance(logs, *parts) + (logs[-1].exp() + 1e-6) * eye
+            weights = (-2 * logs[: len(self._choices)]).exp()[self._owners]
+            covariance = _covariance(logs, apart @ weights, *rest)
+            covariance = covariance + (logs[-1].exp() + JITTER) * eye
             factor = torch.linalg.cholesky(covariance)
             fit = torch.linalg.solve_triangular(factor, residual, upper=False).square().sum() / 2
             penalty = ((logs - centres) / spreads).square().sum() / 2
@@ -92,40 +101,42 @@ class CurveModel:
         self, logs: Array, points: Points, targets: Array, places: Points
     ) -> tuple[Array, Array]:
         """Mean (m,) and deviation (m,), without noise, at ``places`` after ``targets`` (n,)."""
-        parameters = torch.tensor(logs)
-        with torch.no_grad():
-            inner = _covariance(parameters, *self._parts(points, points)).numpy()
-            cross = _covariance(parameters, *self._parts(places, points)).numpy()
-        inner[np.diag_indices_from(inner)] += math.exp(logs[-1]) + 1e-6
-        factor = cho_factor(inner, lower=True)
-        mean = cross @ cho_solve(factor, targets - self._mean(points.units))
-        variances = np.exp(logs[-6:-1]).sum() + DOUBT**2 * self._hill(places.units) ** 2
-        explained = (cross * cho_solve(factor, cross.T).T).sum(1)
-        return self._mean(places.units) + mean, np.sqrt(np.maximum(variances - explained, 1e-12))
+        inner, cross = self._kernel(logs, points, points), self._kernel(logs, points, places)
+        inner[np.diag_indices_from(inner)] += math.exp(logs[-1]) + JITTER
+        factor = cholesky(inner, lower=True)
+        residual = targets - self._mean(points.units)
+        scaled = solve_triangular(factor, np.column_stack([cross, residual]), lower=True)
+        cross, residual = scaled[:, :-1], scaled[:, -1]
+        variance = np.exp(logs[-6:-1]).sum() + DOUBT**2 * self._hill(places.units) ** 2
+        variance -= (cross**2).sum(0)
+        mean = self._mean(places.units) + residual @ cross
+        return mean, np.sqrt(np.maximum(variance, 1e-12))
 
     def nearest(self, units: Array, others: Array) -> Array:
         """Distance (n,) to the nearest of ``others`` (m, d), per root dimension; inf for none."""
-        squares = sum(self._apart(units, others, i) for i in range(units.shape[1]))
-        return np.sqrt(np.min(squares, axis=1, initial=np.inf) / units.shape[1])
+        apart = cdist(self._features(units), self._features(others))
+        return apart.min(axis=1, initial=np.inf) / math.sqrt(units.shape[1])
 
-    def _apart(self, first: Array, second: Array, column: int) -> Array:
-        """(n, m) squared distance in one column; two different choices are 1 apart."""
-        one, two, count = first[:, column, None], second[:, column], self._choices[column]
-        if count:
-            return (option(one, count) != option(two, count)).astype(float)
-        return (one - two) ** 2
+    def _features(self, units: Array) -> Array:
+        """The unit cube with choices as columns of their own: any two are 1 apart."""
+        columns = []
+        for column, count in zip(units.T, self._choices, strict=True):
+            options = np.minimum((column * count).astype(int), count - 1)
+            columns.append(np.eye(count)[options] / math.sqrt(2) if count else column[:, None])
+        return np.concatenate(columns, axis=1)
 
-    def _parts(self, first: Points, second: Points) -> tuple[Tensor, ...]:
+    def _kernel(self, logs: Array, first: Points, second: Points) -> Array:
+        scale = np.exp(logs[: len(self._choices)])[self._owners.numpy()]
+        one, two = self._features(first.units) / scale, self._features(second.units) / scale
+        apart = torch.tensor(cdist(one, two, "sqeuclidean"))
+        return _covariance(torch.tensor(logs), apart, *self._rest(first, second)).numpy()
+
+    def _rest(self, first: Points, second: Points) -> tuple[Tensor, ...]:
+        """What of the covariance has no length of a column: see _covariance."""
+        lengths = (first.lengths[:, None] - second.lengths[None]) ** 2
         same = (first.trials[:, None] == second.trials[None]) & (first.trials >= 0)[:, None]
         hills = DOUBT**2 * self._hill(first.units)[:, None] * self._hill(second.units)[None]
-        columns = range(len(self._choices))
-        parts = (
-            np.stack([self._apart(first.units, second.units, i) for i in columns], axis=-1),
-            (first.lengths[:, None] - second.lengths[None]) ** 2,
-            same.astype(float),
-            hills,
-        )
-        return tuple(map(torch.tensor, parts))
+        return torch.tensor(lengths), torch.tensor(same.astype(float)), torch.tensor(hills)
 
     def _hill(self, units: Array) -> Array:
         if self._default is None:
@@ -136,18 +147,12 @@ class CurveModel:
         return HEIGHT * self._hill(units)
 
 
-def option(units: Array, count: int) -> NDArray[np.int_]:
-    """Which of ``count`` choices a place on [0, 1] stands for."""
-    return np.minimum((units * count).astype(int), count - 1)
-
-
 def _covariance(
     logs: Tensor, apart: Tensor, lengths: Tensor, same: Tensor, hills: Tensor
 ) -> Tensor:
-    size = apart.shape[-1]
-    tau, a, b, c, e, f, _ = logs[size:].exp()
-    near = _matern(apart @ (-2 * logs[:size]).exp())
-    alike = _matern(lengths / tau**2)
+    """From squared distances of configurations and of lengths, the same trial, and the hill."""
+    tau, a, b, c, e, f, _ = logs[-len(CENTRES) :].exp()
+    near, alike = _matern(apart), _matern(lengths / tau**2)
     return a * near + b * alike + c * near * alike + same * (e + f * alike) + hills
 
 

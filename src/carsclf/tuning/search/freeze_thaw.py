@@ -40,6 +40,7 @@ TOP = 0.9
 class Curve:
     """One trial: its place in the unit cube, and its best score so far at each rung it reached."""
 
+    trial: str
     number: int
     unit: Array
     until: int
@@ -77,13 +78,14 @@ class FreezeThawPolicy:
         self._prior, self._reduction = prior, reduction
         self._model = CurveModel(tuple(choices), prior)
         self._curves: dict[str, Curve] = {}
-        self._seen: list[tuple[int, int, float]] = []
+        self._reached: list[list[tuple[int, Curve]]] = [[] for _ in self.rungs]
+        """Per rung, who was scored there, with the number of the observation."""
         self._fit: tuple[int, Array] = (0, self._model.centres)
 
     def add(self, trial: str, unit: Array, until: int | None = None) -> None:
         """A trial starts at a unit-cube point (d,) and runs to the first rung, or ``until``."""
         until = self.rungs[0] if until is None else until
-        self._curves[trial] = Curve(len(self._curves), np.asarray(unit, dtype=float), until)
+        self._curves[trial] = Curve(trial, len(self._curves), np.asarray(unit), until)
 
     def until(self, trial: str) -> int:
         """The epoch at which a trial pauses."""
@@ -110,8 +112,8 @@ class FreezeThawPolicy:
         """
         for rung in reversed(range(len(self.rungs) - 1)):
             leader = self._leader(rung)
-            if leader is not None and self._deserves(leader, rung):
-                return leader
+            if leader and self._deserves(leader, rung):
+                return leader.trial
         return self._finisher() if self.left < 1 else None
 
     def promote(self, trial: str) -> None:
@@ -122,61 +124,60 @@ class FreezeThawPolicy:
     def propose(self, number: int) -> Array:
         """The configuration of a new trial, a point (d,) in the unit cube."""
         generator = np.random.default_rng([self._seed, number])
-        blind = len(self._seen) < FIRST or generator.random() < EXPLORE
-        units = self._draw(generator, CANDIDATES)
-        asked = np.array([c.unit for c in self._curves.values()]).reshape(-1, units.shape[1])
+        blind = self._count < FIRST or generator.random() < EXPLORE
+        asked = np.array([c.unit for c in self._curves.values()]).reshape(-1, len(self._choices))
+        units = self._draw(generator, self._trust(asked))
         gain = np.zeros(CANDIDATES) if blind else self._gain(units, asked)
         # Without this, a flat top is sampled over and over, and parallel proposals pile up.
         gain[self._model.nearest(units, asked) < _twin(*asked.shape)] = -1.0
         return units[int(gain.argmax())]
 
-    def _leader(self, rung: int) -> str | None:
+    def _leader(self, rung: int) -> Curve | None:
         """The best trial that pauses at a rung, the earlier of two equal ones."""
         paused = [
-            name
-            for name, curve in self._curves.items()
-            if len(curve.scores) == rung + 1
-            and curve.until <= self.rungs[rung]
-            and not curve.closed
+            curve
+            for _, curve in self._reached[rung]
+            if curve.until <= self.rungs[rung] and not curve.closed
         ]
-        return max(paused, key=lambda name: self._curves[name].rank(rung), default=None)
+        return max(paused, key=lambda curve: curve.rank(rung), default=None)
 
-    def _deserves(self, trial: str, rung: int) -> bool:
+    def _deserves(self, curve: Curve, rung: int) -> bool:
         """Among the top share of all that reached the rung."""
-        ranks = [c.rank(rung) for c in self._curves.values() if len(c.scores) > rung]
-        ahead = sum(rank > self._curves[trial].rank(rung) for rank in ranks)
-        return ahead < int(len(ranks) / self._reduction)
+        here = self._reached[rung]
+        ahead = sum(other.rank(rung) > curve.rank(rung) for _, other in here)
+        return ahead < int(len(here) / self._reduction)
 
     def _finisher(self) -> str | None:
         """The best trial of the highest rung from which what is left reaches the horizon."""
         for rung in reversed(range(len(self.rungs) - 1)):
             owed = self._horizon - self.rungs[rung]
             if owed <= self.left * self._horizon + 1e-6 and (leader := self._leader(rung)):
-                return leader
+                return leader.trial
         return None
 
-    def _draw(self, generator: np.random.Generator, count: int) -> Array:
+    def _draw(self, generator: np.random.Generator, trust: float) -> Array:
         """Points around the default, where there is one, and all over the cube."""
-        units = generator.random((count, len(self._choices)))
+        units = generator.random((CANDIDATES, len(self._choices)))
         if self._prior is None:
             return units
         moved = self._prior + AROUND * generator.standard_normal(units.shape)
         kept = np.where(generator.random(units.shape) < KEEP, self._prior, units)
         around = np.where(self._choices > 0, kept, np.clip(moved, 0.0, 1.0))
-        return np.where(generator.random((count, 1)) < self._trust(), around, units)
+        return np.where(generator.random((CANDIDATES, 1)) < trust, around, units)
 
-    def _trust(self) -> float:
+    def _trust(self, asked: Array) -> float:
         """Share of draws around the default: falls with the share of trials that beat it."""
-        scored = [c for c in self._curves.values() if c.scores]
-        if self._prior is None or not scored:
+        if self._prior is None or not len(asked):
             return TRUST
-        units = np.array([c.unit for c in scored])
-        nearest = scored[int(self._model.nearest(units, self._prior[None]).argmin())]
-        return TRUST * np.mean([c.scores[0] <= nearest.scores[0] for c in scored])
+        nearest = int(self._model.nearest(asked, self._prior[None]).argmin())
+        scores = list(self._curves.values())[nearest].scores
+        if not scores:
+            return TRUST
+        return TRUST * float(np.mean([c.scores[0] <= scores[0] for _, c in self._reached[0]]))
 
     def _gain(self, units: Array, asked: Array) -> Array:
         """Expected improvement at full length on the best that is expected of any trial."""
-        points, targets = self._data(len(self._seen))
+        points, targets = self._data(self._count)
         logs = self._hyperparameters()
         rows = np.unique(points.trials)
         known = Points(asked[rows], np.zeros(len(rows)), rows)
@@ -189,7 +190,7 @@ class FreezeThawPolicy:
 
     def _hyperparameters(self) -> Array:
         """Refitted only as observations grow by 30 %."""
-        count = _refit_point(len(self._seen))
+        count = _refit_point(self._count)
         if self._fit[0] != count:
             self._fit = count, self._model.fit(*self._data(count))
         return self._fit[1]
@@ -199,20 +200,27 @@ class FreezeThawPolicy:
 
         Ranks: crashed and diverged trainings are no outliers then.
         """
-        number, rung, score = np.array(self._seen[:count]).T
-        rows = np.argsort(rung, kind="stable")[-KEPT:]
-        trials = number[rows].astype(int)
-        curves = list(self._curves.values())
-        units = np.array([curves[trial].unit for trial in trials])
-        lengths = np.log2(np.array(self.rungs) / self._horizon)[rung[rows].astype(int)]
-        targets = norm.ppf((rankdata(score[rows]) - 0.5) / len(rows))
-        return Points(units, lengths, trials), targets
+        seen = [
+            (rung, curve)
+            for rung in reversed(range(len(self.rungs)))
+            for order, curve in reversed(self._reached[rung])
+            if order < count
+        ][:KEPT]
+        units = np.array([curve.unit for _, curve in seen])
+        lengths = np.log2([self.rungs[rung] / self._horizon for rung, _ in seen])
+        trials = np.array([curve.number for _, curve in seen])
+        ranks = rankdata([curve.scores[rung] for rung, curve in seen])
+        return Points(units, lengths, trials), norm.ppf((ranks - 0.5) / len(ranks))
+
+    @property
+    def _count(self) -> int:
+        return sum(map(len, self._reached))
 
     def _complete(self, curve: Curve) -> bool:
         return len(curve.scores) == len(self.rungs)
 
     def _note(self, curve: Curve, score: float) -> None:
-        self._seen.append((curve.number, len(curve.scores), score))
+        self._reached[len(curve.scores)].append((self._count, curve))
         curve.scores.append(score)
 
 
