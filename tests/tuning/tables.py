@@ -5,6 +5,7 @@ import numpy as np
 from carsclf.tuning.search.asha import Asha
 from carsclf.tuning.search.base import Search
 from carsclf.tuning.search.bohb import Bohb
+from carsclf.tuning.search.freeze_thaw import FreezeThaw
 from carsclf.tuning.search.multitask import Multitask
 from carsclf.tuning.search.random import Random
 from carsclf.tuning.workers.recorded import Table
@@ -46,6 +47,7 @@ def make_searches(
         "random": Random(**shared),
         "asha": Asha(**shared, grace=0.06, reduction=3),
         "bohb": Bohb(**shared, rungs=rungs, reduction=3),
+        "freeze_thaw": FreezeThaw(**shared, grace=0.06, reduction=3),
         "multitask": Multitask(**shared, fidelities=(0.1, 0.5, 1.0)),
     }
 

@@ -11,6 +11,8 @@ from carsclf.tuning.space import Raw
 
 SCORE, TIME, RUNG, FIDELITY = "score", "training_iteration", "rung", "fidelity"
 """Names in what searchers and schedulers are told: the score is always maximised."""
+FAILED_RESULT = "failed"
+"""Marks a result that a failed trial is given in the place of one."""
 PENDING, RUNNING, PAUSED = RayTrial.PENDING, RayTrial.RUNNING, RayTrial.PAUSED
 FINISHED, FAILED = RayTrial.TERMINATED, RayTrial.ERROR
 ENDED = (FINISHED, FAILED)

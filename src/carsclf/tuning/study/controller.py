@@ -22,6 +22,7 @@ from carsclf.tuning.study.final import pairs
 from carsclf.tuning.trial import (
     ENDED,
     FAILED,
+    FAILED_RESULT,
     FIDELITY,
     FINISHED,
     PAUSED,
@@ -176,6 +177,7 @@ class Controller:
         """
         if self._starts:
             return self._start(self._starts.pop(0))
+        self.searcher.left = self._left() / self.horizon
         trial = self._chosen() if self.search.promotes else None
         if trial is None:
             if all(t.status != PENDING for t in self._scheduled):
@@ -199,7 +201,6 @@ class Controller:
         least = self.search.least(self.horizon)
         if len(self.trials) >= self.search.trials or self._left() < least:
             return
-        self.searcher.left = self._left() / self.horizon
         # TuneBOHB counts promoted trials as running: with room for one more than those that do,
         # it declines while a promoted trial waits for a worker, as it does under Ray.
         self.searcher.set_max_concurrency(len(self.running) + 1)
@@ -291,6 +292,7 @@ class Controller:
         if not scores:
             return None
         result: dict[str, Any] = {**self.search.clock(trial.epoch + 1, self.horizon)}
+        result[FAILED_RESULT] = True
         result[SCORE] = min(scores)
         if trial not in self._scheduled:
             return self.search.outside(result)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from carsclf.tuning.search import freeze_thaw
-from carsclf.tuning.search.freeze_thaw import FreezeThawPolicy
+from carsclf.tuning.search import promotion
+from carsclf.tuning.search.promotion import FreezeThawPolicy
 
 HORIZON = 50
 RUNGS = (3, 9, 27, 50)
@@ -192,7 +192,7 @@ def test_twenty_idle_workers_start_twenty_different_trials():
 
 
 def test_a_proposal_depends_on_seed_number_and_observations_alone(monkeypatch):
-    monkeypatch.setattr(freeze_thaw, "EXPLORE", 0.0)
+    monkeypatch.setattr(promotion, "EXPLORE", 0.0)
     policy, units = searched(30)
     adopted = make_policy()
     for number, unit in enumerate(units):  # a resumed study computes none of these again
@@ -206,7 +206,7 @@ def test_a_proposal_depends_on_seed_number_and_observations_alone(monkeypatch):
 
 
 def test_no_proposal_of_the_model_is_a_twin(monkeypatch):
-    monkeypatch.setattr(freeze_thaw, "EXPLORE", 0.0)
+    monkeypatch.setattr(promotion, "EXPLORE", 0.0)
     policy, units = searched(20)
     for number in range(20, 40):  # all pending: none of them has a result
         unit = policy.propose(number)
@@ -217,7 +217,7 @@ def test_no_proposal_of_the_model_is_a_twin(monkeypatch):
 
 
 def test_proposals_gather_where_scores_are_high(monkeypatch):
-    monkeypatch.setattr(freeze_thaw, "EXPLORE", 0.0)
+    monkeypatch.setattr(promotion, "EXPLORE", 0.0)
     policy, _ = searched(25)
     scores = [height(policy.propose(number)) for number in range(25, 35)]
     uniform = [height(unit) for unit in np.random.default_rng(0).random((1000, 2))]
@@ -225,7 +225,7 @@ def test_proposals_gather_where_scores_are_high(monkeypatch):
 
 
 def test_a_default_that_turns_out_bad_is_left_alone(monkeypatch):
-    monkeypatch.setattr(freeze_thaw, "EXPLORE", 0.0)
+    monkeypatch.setattr(promotion, "EXPLORE", 0.0)
     bad = np.array([0.1, 0.9])
     before = [make_policy(bad).propose(number) for number in range(200)]
     policy, _ = searched(25, prior=bad)
