@@ -34,7 +34,7 @@ def start(policy, *scores):
 def promoted(policy):
     """Everything that goes on now, in order; each then runs for ever."""
     names = []
-    while trial := policy.next():
+    while (trial := policy.next()) and trial not in names:
         policy.promote(trial)
         names.append(trial)
     return names
