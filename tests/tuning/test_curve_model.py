@@ -1,13 +1,17 @@
 """The model of learning curves against scikit-learn's process with the same kernel, and by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import norm
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
+from sklearn import gaussian_process
 
 from carsclf.tuning.search.curve_model import CENTRES, CurveModel, Points
 
+# Any: its types name a float for a list of lengths, and a string for no optimizer
+PROCESS: Any = gaussian_process.GaussianProcessRegressor
+KERNELS: Any = gaussian_process.kernels
 FLAT = 1e8
 """A length over which nothing changes: takes a column out of one of scikit-learn's kernels."""
 JITTER = 1e-6
@@ -26,17 +30,17 @@ def make_points(count=40, seed=0):
 def reference(logs):
     """The same process in scikit-learn; its inputs are two columns, the length and the trial."""
     x1, x2, tau, a, b, c, e, f, noise = np.exp(logs)
-    units = Matern([x1, x2, FLAT, FLAT], nu=2.5)
-    lengths = Matern([FLAT, FLAT, tau, FLAT], nu=2.5)
-    same = RBF([FLAT, FLAT, FLAT, 1e-3])
+    units = KERNELS.Matern([x1, x2, FLAT, FLAT], nu=2.5)
+    lengths = KERNELS.Matern([FLAT, FLAT, tau, FLAT], nu=2.5)
+    same = KERNELS.RBF([FLAT, FLAT, FLAT, 1e-3])
     kernel = (
-        ConstantKernel(a) * units
-        + ConstantKernel(b) * lengths
-        + ConstantKernel(c) * units * lengths
-        + ConstantKernel(e) * same
-        + ConstantKernel(f) * same * lengths
+        KERNELS.ConstantKernel(a) * units
+        + KERNELS.ConstantKernel(b) * lengths
+        + KERNELS.ConstantKernel(c) * units * lengths
+        + KERNELS.ConstantKernel(e) * same
+        + KERNELS.ConstantKernel(f) * same * lengths
     )
-    return GaussianProcessRegressor(kernel, alpha=noise + JITTER, optimizer=None)
+    return PROCESS(kernel, alpha=noise + JITTER, optimizer=None)
 
 
 def columns(points):

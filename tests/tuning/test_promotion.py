@@ -34,7 +34,7 @@ def start(policy, *scores):
 def promoted(policy):
     """Everything that goes on now, in order; each then runs for ever."""
     names = []
-    while trial := policy.next():
+    while (trial := policy.next()) and trial not in names:
         policy.promote(trial)
         names.append(trial)
     return names
@@ -244,3 +244,14 @@ def test_first_proposals_stay_around_the_default_and_keep_its_choices():
     assert kept.mean() == pytest.approx(0.475, abs=0.04)
     # 0.6 * P(|normal(0, 0.5)| < 0.1) + 0.4 * 0.2
     assert (abs(units[:, 0] - 0.5) < 0.1).mean() == pytest.approx(0.6 * 0.1585 + 0.08, abs=0.03)
+
+
+def test_draws_leave_a_default_that_others_beat(monkeypatch):
+    monkeypatch.setattr(freeze_thaw, "EXPLORE", 1.0)
+    policy = make_policy(prior=np.array([0.5, 0.25]), choices=(0, 4))
+    run(policy, "default", 0.1, np.array([0.5, 0.375]))
+    for number in range(9):
+        run(policy, str(number), 0.5, np.array([number / 8, 0.9]))
+    units = np.array([policy.propose(number) for number in range(400)])
+    # it is not beaten by 1 of 10, so 0.06 of the draws are around it: 0.06 * 0.5 + 0.97 / 4
+    assert (np.floor(units[:, 1] * 4) == 1).mean() == pytest.approx(0.2725, abs=0.08)
