@@ -161,7 +161,7 @@ class Controller:
         self._record("close", why=why, final=round(final, 4))
         self.closed = why
         if self._final is None:
-            self._final = final
+            self._final = min(final, self._affordable())
         for trial in self.waiting:
             if trial.role != "final":
                 self._stop(trial, why)
@@ -307,12 +307,17 @@ class Controller:
         promised = sum(t.committed for t in [*self.running, *self.waiting])
         return limit - self.epochs - promised
 
+    def _affordable(self) -> float:
+        """Full trainings of the final that the budget still holds."""
+        if self.search.budget is None:
+            return math.inf
+        return min(self.search.reserved, self.search.budget - self.epochs / self.horizon)
+
     def _begin_final(self) -> None:
         """Lines up the best few and the incumbent, each over the same new seeds."""
-        allowed = self._final
-        if allowed is None:
-            left = (self.search.budget or 0.0) - self.epochs / self.horizon
-            allowed = min(self.search.reserved, left)
+        if self._final is None and self.search.hours is not None:
+            return  # whoever minds the hours says what it may take
+        allowed = self._affordable() if self._final is None else self._final
         for of, seed in pairs(self.ranked(), self.incumbent, allowed):
             number = len(self.trials) + len(self.finalists)
             trial = Trial(

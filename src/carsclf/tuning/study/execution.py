@@ -15,7 +15,7 @@ from carsclf.terminal import terminal
 from carsclf.training.checks import rehearse
 from carsclf.tuning.study.composition import changed
 from carsclf.tuning.study.controller import Controller
-from carsclf.tuning.study.deadline import Deadline
+from carsclf.tuning.study.deadline import Deadline, TooFewHours
 from carsclf.tuning.study.display import shown
 from carsclf.tuning.study.journal import Journal
 from carsclf.tuning.study.plan import Plan
@@ -35,6 +35,7 @@ def carry_out(plan: Plan, overrides: list[str]) -> Study:
     """Runs a new study, or goes on with an interrupted one; ``overrides``: its command line."""
     config = plan.composition.config
     resources: Resources | None = None
+    began = time.monotonic() if plan.table is None else 0.0
     with ExitStack() as stack:
         if plan.table is None:
             address = config.cluster.address if config.get("cluster") else None
@@ -57,7 +58,7 @@ def carry_out(plan: Plan, overrides: list[str]) -> Study:
             _prepare(plan, workers, journal)
         watch = stack.enter_context(shown(study, plan.table is not None))
         try:
-            study.run(workers, _also_writing(study, plan, watch))
+            study.run(workers, _also_writing(study, plan, watch), began)
         except BaseException:  # what it was up to is on disk, also when it is interrupted
             write_study(study, plan)
             raise
@@ -87,7 +88,8 @@ def _study(plan: Plan, journal: Journal) -> Study:
     say = terminal(stderr=True).print
     controller = Controller(plan.search, plan.space, plan.horizon, journal.record, plan.starts)
     hours = plan.search.hours
-    deadline = None if hours is None else Deadline(hours, plan.search.final, say)
+    begun = any(event["kind"] == "result" for event in journal.events)
+    deadline = None if hours is None else Deadline(hours, plan.search.final, say, begun)
     study = Study(journal, controller, plan.metric, plan.sign, plan.folder, deadline)
     study.rebuild()
     for note in plan.notes:
@@ -122,15 +124,14 @@ def _also_writing(study: Study, plan: Plan, watch: Callable[[], None]) -> Callab
 def _kept_once_begun(folder: StudyFolder) -> Iterator[None]:
     """Removes the folder of a new study that is refused before its first trial.
 
-    Else its name would be taken. Hours that hold no training are refused after its first epoch.
+    Else its name would be taken. Hours that hold no training are refused after its first epochs.
     """
     new = not folder.events.is_file()
     try:
         yield
     except mistakes() as error:
-        events = folder.events.read_text(encoding="utf-8")
-        hours = isinstance(error, ConfigError) and events.count('"result"') <= 1
-        if new and (hours or '"suggest"' not in events):
+        none = '"suggest"' not in folder.events.read_text(encoding="utf-8")
+        if new and (none or isinstance(error, TooFewHours)):
             shutil.rmtree(folder.root, ignore_errors=True)
         raise
 

@@ -34,6 +34,10 @@ class Study:
     deadline: Deadline | None = None
     _touched: set[Trial] = field(default_factory=set)
     _best: Trial | None = None
+    _before: float = 0.0
+    """Seconds of earlier sittings."""
+    _stints: dict[Trial, tuple[float, float]] = field(default_factory=dict)
+    """Since when a worker has a trial, and what its epochs had taken by then."""
 
     def rebuild(self) -> None:
         """Makes the calls the journal tells of; trials that were running then wait for workers."""
@@ -44,19 +48,27 @@ class Study:
         finally:
             self.controller.propose = own
         if self.journal.events:
+            self._before = self.journal.seconds
             self.journal.record("resume")  # the time it stood still is nobody's
         for trial in sorted(self.controller.running, key=lambda t: t.number):
             self.controller.fail(trial, "the study was interrupted", lost=True)
 
-    def run(self, workers: Workers, watch: Watch) -> None:
-        """Until the budget is spent; `watch` is called after whatever happens, or every second."""
-        settled, before = False, self.journal.seconds - workers.now
+    def run(self, workers: Workers, watch: Watch, began: float = 0.0) -> None:
+        """Until the budget is spent; `watch` is called after whatever happens, or every second.
+
+        ``began``: when this sitting did, on the workers' clock.
+        """
+        settled = False
         while True:
-            self._mind_the_time(workers, before + workers.now)
+            passed = self._before + workers.now - began
+            self._mind_the_time(workers, passed)
             if not settled:
                 self._fill(workers)
                 if not workers.busy and workers.free:
-                    break
+                    if self.deadline is None or self.controller.closed:
+                        break
+                    self._close(workers, passed, "nothing left to propose")
+                    continue
             free, event = workers.free, workers.next(timeout=1.0)
             if event is not None:
                 self._obey(workers, event)
@@ -73,14 +85,27 @@ class Study:
 
     def _mind_the_time(self, workers: Workers, passed: float) -> None:
         """Ends the search when what is left of its hours is the final's."""
-        if self.deadline is None or self.controller.closed or self.controller.finalists:
+        if self.deadline is None:
             return
-        final = self.deadline.final(self.controller, passed, workers.free + len(workers.busy))
-        if final is not None:
+        for trial in [trial for trial in self._stints if trial not in workers.busy]:
+            began, seconds = self._stints.pop(trial)
+            self.deadline.beside(workers.now - began - (trial.seconds - seconds))
+        if not self.controller.closed:
+            self._close(workers, passed)
+
+    def _close(self, workers: Workers, passed: float, why: str | None = None) -> None:
+        """Ends the search, for a reason or because its hours are over."""
+        assert self.deadline is not None
+        count = workers.free + len(workers.busy)
+        final = self.deadline.trainings(self.controller, passed, count)
+        if why is not None:
+            self.controller.close(why, final or 0.0)
+        elif final is not None and self.deadline.due(self.controller, final, passed, count):
             self.controller.close("hours spent", final)
 
     def _fill(self, workers: Workers) -> None:
         while workers.free and (trial := self._ask()):
+            self._stints[trial] = workers.now, trial.seconds
             workers.start(trial)
 
     def _ask(self) -> Trial | None:
