@@ -194,6 +194,7 @@ STUDY: Table = {
         },
     ),
     "cluster.address": Text() | Null(),
+    "callbacks": Settings() | Null(),
     **_below(
         "resources",
         {

@@ -93,6 +93,11 @@ class Controller:
         return self._best
 
     @property
+    def everyone(self) -> list[Trial]:
+        """All trials, those of the final last."""
+        return [*self.trials, *self.finalists]
+
+    @property
     def incumbent(self) -> Trial | None:
         """The configuration that the study was composed with; None where none is known."""
         return self.trials[0] if self.trials and self.trials[0].role == "incumbent" else None
@@ -104,8 +109,7 @@ class Controller:
 
     def trial(self, number: int) -> Trial:
         """By number, also of the final."""
-        known = len(self.trials)
-        return self.trials[number] if number < known else self.finalists[number - known]
+        return self.everyone[number]
 
     def ask(self) -> Trial | None:
         """The trial a free worker takes next; None: nothing to do now."""

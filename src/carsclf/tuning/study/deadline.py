@@ -114,7 +114,7 @@ class Deadline:
         candidates, seeds = final_size(trainings)
         final = f"{candidates + 1} configurations over {seeds} seeds" if candidates else "none"
         self.say(
-            f"a full training takes about {training:.0f} s: {self.hours:g} h hold about "
+            f"a full training takes about {training:.3g} s: {self.hours:g} h hold about "
             f"{search:.1f} of them for the search on {workers} workers; final: {final}"
         )
 

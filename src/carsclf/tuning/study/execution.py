@@ -13,6 +13,7 @@ from carsclf.files import atomic_write
 from carsclf.options.command_line import argument
 from carsclf.terminal import terminal
 from carsclf.training.checks import rehearse
+from carsclf.tuning.study.callbacks import Callbacks
 from carsclf.tuning.study.composition import changed
 from carsclf.tuning.study.controller import Controller
 from carsclf.tuning.study.deadline import Deadline, TooFewHours
@@ -20,6 +21,7 @@ from carsclf.tuning.study.display import shown
 from carsclf.tuning.study.journal import Journal
 from carsclf.tuning.study.plan import Plan
 from carsclf.tuning.study.records import StudyFolder
+from carsclf.tuning.study.seen import Identity
 from carsclf.tuning.study.study import Study
 from carsclf.tuning.study.tables import write_study
 from carsclf.tuning.workers.protocol import Workers
@@ -85,15 +87,21 @@ def _journal(plan: Plan, overrides: list[str]) -> Journal:
 
 
 def _study(plan: Plan, journal: Journal) -> Study:
-    say = terminal(stderr=True).print
+    console = terminal(stderr=True)
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True)
+
     controller = Controller(plan.search, plan.space, plan.horizon, journal.record, plan.starts)
     hours = plan.search.hours
     begun = any(event["kind"] == "result" for event in journal.events)
     deadline = None if hours is None else Deadline(hours, plan.search.final, say, begun)
-    study = Study(journal, controller, plan.metric, plan.sign, plan.folder, deadline)
+    identity = Identity(plan.folder, journal.events[0]["time"])
+    callbacks = Callbacks(plan.callbacks, identity, say)
+    study = Study(journal, controller, plan.metric, plan.sign, plan.folder, deadline, callbacks)
     study.rebuild()
     for note in plan.notes:
-        say(note, soft_wrap=True, highlight=False)
+        say(note)
     return study
 
 

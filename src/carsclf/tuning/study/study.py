@@ -9,6 +9,7 @@ from typing import Any
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.records import RunFolder
 from carsclf.tuning.space import Raw
+from carsclf.tuning.study.callbacks import Callbacks
 from carsclf.tuning.study.controller import CONTINUE, Controller
 from carsclf.tuning.study.deadline import Deadline
 from carsclf.tuning.study.journal import Journal
@@ -32,8 +33,11 @@ class Study:
     """1 where more of the metric is better, -1 where less is."""
     folder: StudyFolder | None = None
     deadline: Deadline | None = None
+    callbacks: Callbacks = field(default_factory=Callbacks)
     _touched: set[Trial] = field(default_factory=set)
     _best: Trial | None = None
+    _settled: bool = False
+    """Nothing has happened since workers were last offered trials."""
     _before: float = 0.0
     """Seconds of earlier sittings."""
     _stints: dict[Trial, tuple[float, float]] = field(default_factory=dict)
@@ -58,26 +62,34 @@ class Study:
 
         ``began``: when this sitting did, on the workers' clock.
         """
-        settled = False
-        while True:
-            passed = self._before + workers.now - began
-            self._mind_the_time(workers, passed)
-            if not settled:
-                self._fill(workers)
-                if not workers.busy and workers.free:
-                    if self.deadline is None or self.controller.closed:
-                        break
-                    self._close(workers, passed, "nothing left to propose")
-                    continue
-            free, event = workers.free, workers.next(timeout=1.0)
-            if event is not None:
-                self._obey(workers, event)
-                self._touched.add(event.trial)
-                self._clean(workers)
-            settled = event is None and workers.free == free
-            watch()
+        self.callbacks.begin(self.controller)
+        try:
+            while self._turn(workers, self._before + workers.now - began):
+                watch()
+        finally:
+            self.callbacks.end()
         self._touched.update(t for t in self.controller.trials if t.status == PAUSED)
         self._clean(workers, ended=True)
+
+    def _turn(self, workers: Workers, passed: float) -> bool:
+        """Waits for one event and does what follows from it; False: all is done."""
+        self.callbacks.turn_begins()
+        self._mind_the_time(workers, passed)
+        if not self._settled:
+            self._fill(workers)
+            if not workers.busy and workers.free:
+                if self.deadline is None or self.controller.closed:
+                    return False
+                self._close(workers, passed, "nothing left to propose")
+                return True
+        free, event = workers.free, workers.next(timeout=1.0)
+        if event is not None:
+            self._obey(workers, event)
+            self._touched.add(event.trial)
+            self._clean(workers)
+        self._settled = event is None and workers.free == free
+        self.callbacks.turn_ends()
+        return True
 
     def value(self, score: float | None) -> float | None:
         """A score as the metric's own value."""
@@ -107,6 +119,7 @@ class Study:
         while workers.free and (trial := self._ask()):
             self._stints[trial] = workers.now, trial.seconds
             workers.start(trial)
+            self.callbacks.start(trial)
 
     def _ask(self) -> Trial | None:
         trial = self.controller.ask()
@@ -125,6 +138,8 @@ class Study:
                 self.controller.reject(trial, failure.error)
             else:
                 self.controller.fail(trial, failure.error, lost=event.lost)
+                if trial in self.controller.waiting:
+                    self.callbacks.recover(trial)
 
     def _tell(self, workers: Workers, trial: Trial, epoch: Epoch) -> None:
         if self.metric not in epoch.metrics:
@@ -141,6 +156,7 @@ class Study:
             workers.go_on(trial)
         else:
             workers.halt(trial)
+        self.callbacks.result(trial, epoch)
 
     def _repeat(self, event: dict[str, Any]) -> None:
         kind = event["kind"]
