@@ -119,7 +119,7 @@ def make_table_file(folder: Path) -> Path:
     generator, path = np.random.default_rng(0), folder / "table.npz"
     np.savez(
         path,
-        params=generator.random((40, 2)),
+        params=generator.random((40, 2)).round(3),
         names=np.array(["lr", "momentum"]),
         log=np.array([False, False]),
         accuracy=generator.random((40, 27)).astype(np.float32),

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from recording import Failing, Recording
 from scripted import METRIC, SPACE, Scripted, make_study, make_table_file
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 
 from carsclf.tuning.search.random import Random
 from carsclf.tuning.study.callbacks import Callbacks

@@ -71,6 +71,7 @@ class Callbacks:
     ) -> None:
         self._members, self._study, self._say = dict(members or {}), study, say
         self._seen: dict[Trial, SeenTrial] = {}
+        self._begun: set[Trial] = set()
         self._over: set[Trial] = set()
         self._turns = 0
 
@@ -98,6 +99,7 @@ class Callbacks:
 
     def start(self, trial: Trial) -> None:
         """A worker takes it up, for the first time or again."""
+        self._begun.add(trial)
         if self._members:
             self._of(trial).init_local_path()
         self._tell("on_trial_start", trial)
@@ -112,10 +114,18 @@ class Callbacks:
         """It failed and is to be taken up again."""
         self._tell("on_trial_recover", trial)
 
-    def end(self) -> None:
-        """After the last trial."""
-        if self._members:
-            self._call("on_experiment_end", trials=self._everyone())
+    def end(self, finished: bool) -> None:
+        """After the last trial; where the study is finished, those that stayed paused end too."""
+        if not self._members:
+            return
+        if finished:
+            for trial in sorted(self._begun - self._over, key=lambda t: t.number):
+                self._ended(trial)
+        self._call("on_experiment_end", trials=self._everyone())
+
+    def _ended(self, trial: Trial) -> None:
+        self._over.add(trial)
+        self._tell("on_trial_error" if trial.status == FAILED else "on_trial_complete", trial)
 
     def _of(self, trial: Trial) -> SeenTrial:
         assert self._study is not None

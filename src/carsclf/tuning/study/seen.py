@@ -71,7 +71,6 @@ class SeenTrial:
             **metrics,
             "training_iteration": trial.epoch,
             "trial_id": self.trial_id,
-            "experiment_tag": self.experiment_tag,
             "time_this_iter_s": seconds,
             "time_total_s": trial.seconds,
             "timestamp": int(now),

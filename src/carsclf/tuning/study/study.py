@@ -63,11 +63,13 @@ class Study:
         ``began``: when this sitting did, on the workers' clock.
         """
         self.callbacks.begin(self.controller)
+        finished = False
         try:
             while self._turn(workers, self._before + workers.now - began):
                 watch()
+            finished = True
         finally:
-            self.callbacks.end()
+            self.callbacks.end(finished)
         self._touched.update(t for t in self.controller.trials if t.status == PAUSED)
         self._clean(workers, ended=True)
 
