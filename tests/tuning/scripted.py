@@ -50,6 +50,9 @@ class Scripted:
     def halt(self, trial: Trial) -> None:
         self.busy, self.at_work = set(), False
 
+    def keep(self, count: float) -> None:
+        self.kept = count
+
     def next(self, timeout: float) -> Event | None:
         if not self.at_work:
             return None

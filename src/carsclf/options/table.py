@@ -194,6 +194,7 @@ STUDY: Table = {
         },
     ),
     "cluster.address": Text() | Null(),
+    "cluster.dashboard": Flag(),
     "callbacks": Settings() | Null(),
     **_below(
         "resources",

@@ -98,6 +98,17 @@ class Controller:
         return [*self.trials, *self.finalists]
 
     @property
+    def at_most(self) -> float:
+        """Trials that may still run at once."""
+        known = len(self.running) + len(self.waiting)
+        if self.finalists:
+            return known + len(self._lined_up)
+        final = self._affordable() if self._final is None else self._final
+        if self.closed is not None:
+            return max(known, final)
+        return max(known + max(0.0, self._left()) / self.search.least(self.horizon), final)
+
+    @property
     def incumbent(self) -> Trial | None:
         """The configuration that the study was composed with; None where none is known."""
         return self.trials[0] if self.trials and self.trials[0].role == "incumbent" else None

@@ -24,13 +24,19 @@ from carsclf.tuning.study.records import StudyFolder
 from carsclf.tuning.study.seen import Identity
 from carsclf.tuning.study.study import Study
 from carsclf.tuning.study.tables import write_study
+from carsclf.tuning.workers.cluster import cluster
 from carsclf.tuning.workers.protocol import Workers
 from carsclf.tuning.workers.ray_workers import RayWorkers
 from carsclf.tuning.workers.recorded import RecordedWorkers
-from carsclf.tuning.workers.resources import Resources, cluster
+from carsclf.tuning.workers.resources import Resources
 
 WRITE_EVERY = 20.0
 """Seconds between two rewrites of the tables while a study runs."""
+
+
+def say(text: str) -> None:
+    """One line beside the progress."""
+    terminal(stderr=True).print(text, soft_wrap=True)
 
 
 def carry_out(plan: Plan, overrides: list[str]) -> Study:
@@ -40,10 +46,11 @@ def carry_out(plan: Plan, overrides: list[str]) -> Study:
     began = time.monotonic() if plan.table is None else 0.0
     with ExitStack() as stack:
         if plan.table is None:
-            address = config.cluster.address if config.get("cluster") else None
+            place = config.get("cluster") or {}
+            address, dashboard = place.get("address"), place.get("dashboard", False)
             if address is None:  # what is wrong is found here before Ray starts
                 rehearse(OmegaConf.create(plan.plainest()))
-            stack.enter_context(cluster(address))
+            stack.enter_context(cluster(address, dashboard=dashboard, say=say))
             resources = Resources.from_config(config.resources)
         stack.enter_context(_alone(plan.folder))
         stack.enter_context(_kept_once_begun(plan.folder))
@@ -55,7 +62,7 @@ def carry_out(plan: Plan, overrides: list[str]) -> Study:
             workers = RecordedWorkers(plan.table, int(config.objective.workers), plan.metric)
         else:
             assert resources is not None
-            workers = RayWorkers(resources, plan.job)
+            workers = RayWorkers(resources, plan.job, say)
             stack.callback(workers.dismiss)
             _prepare(plan, workers, journal)
         watch = stack.enter_context(shown(study, plan.table is not None))
@@ -87,11 +94,6 @@ def _journal(plan: Plan, overrides: list[str]) -> Journal:
 
 
 def _study(plan: Plan, journal: Journal) -> Study:
-    console = terminal(stderr=True)
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True)
-
     controller = Controller(plan.search, plan.space, plan.horizon, journal.record, plan.starts)
     hours = plan.search.hours
     begun = any(event["kind"] == "result" for event in journal.events)
@@ -106,12 +108,12 @@ def _study(plan: Plan, journal: Journal) -> Study:
 
 
 def _prepare(plan: Plan, workers: RayWorkers, journal: Journal) -> None:
-    began, say = time.monotonic(), terminal(stderr=True).print
+    began = time.monotonic()
     say("preparing what all trials share: the data, and features where a part is frozen")
     if settled := workers.prepare(plan.plainest()):
         journal.record("settled", overrides=settled)
         plan.composition.settle(settled)
-        say(f"fastest here, for all trials: {', '.join(settled)}", soft_wrap=True)
+        say(f"fastest here, for all trials: {', '.join(settled)}")
     say(f"prepared in {time.monotonic() - began:.0f} s")
 
 

@@ -79,6 +79,7 @@ class Study:
         self._mind_the_time(workers, passed)
         if not self._settled:
             self._fill(workers)
+            workers.keep(self.controller.at_most)
             if not workers.busy and workers.free:
                 if self.deadline is None or self.controller.closed:
                     return False

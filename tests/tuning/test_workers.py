@@ -1,0 +1,124 @@
+"""How many workers are asked for, kept and waited for."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import ray
+from omegaconf import OmegaConf
+
+from carsclf.errors import CarsclfError, ConfigError
+from carsclf.tuning.workers import cluster, ray_workers, resources
+from carsclf.tuning.workers.ray_workers import RayWorkers
+from carsclf.tuning.workers.resources import Resources
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+
+class Idle:
+    def ready(self) -> str:
+        return ray.get_runtime_context().get_node_id()
+
+
+class Broken:
+    def __init__(self) -> None:
+        raise OSError("no such library\nhere")
+
+    def ready(self) -> str:
+        return ""
+
+
+def crew(
+    monkeypatch: pytest.MonkeyPatch, kind: type, said: list[str], places: int, asked: int
+) -> RayWorkers:
+    """Workers of which so many find a place; the others ask for GPUs, of which there are none."""
+    started: list[int] = []
+
+    def start(_: Resources) -> Any:
+        started.append(1)
+        gpus = 0 if len(started) <= places else 1
+        return ray.remote(kind).options(num_cpus=0, num_gpus=gpus).remote()
+
+    monkeypatch.setattr(ray_workers, "_start_worker", start)
+    monkeypatch.setattr(ray_workers, "PATIENCE", 0.3)
+    return RayWorkers(Resources(1, 1, asked, grows=True), lambda _: pytest.fail(), said.append)
+
+
+def wait_for(done: Callable[[], bool], workers: RayWorkers) -> None:
+    until = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < until
+        workers.next(timeout=0.1)
+
+
+def test_missing_workers_are_asked_for_said_now_and_then_and_let_go(
+    monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+) -> None:
+    said: list[str] = []
+    workers = crew(monkeypatch, Idle, said, places=2, asked=4)
+    wait_for(lambda: workers.free == 2 and len(said) > 2, workers)
+    assert len(workers.slots) == 4
+    assert said[-1] == "waiting for machines: 4 workers asked for, 2 up"
+    assert len(said) < 8  # each after twice the time
+    workers.keep(3.0)
+    assert (len(workers.slots), workers.free) == (3, 2)  # those that are up stay
+    workers.keep(0)
+    assert (len(workers.slots), workers.free) == (1, 1)
+    quiet = len(said)
+    for _ in range(10):
+        workers.next(timeout=0.1)
+        time.sleep(0.1)
+    assert len(said) == quiet
+    workers.dismiss()
+    assert workers.slots == []
+
+
+def test_workers_that_cannot_start_end_the_study_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+) -> None:
+    workers = crew(monkeypatch, Broken, [], places=9, asked=1)
+    with pytest.raises(CarsclfError, match="workers do not start, to be resumed: .*no such libr"):
+        wait_for(lambda: False, workers)
+    workers.dismiss()
+
+
+def asked(**options: Any) -> Resources:
+    return Resources.from_config(OmegaConf.create({"cpu": 1, "gpu": 0, "workers": None} | options))
+
+
+def test_only_a_cluster_that_grows_is_asked_for_what_it_has_not(
+    monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+) -> None:
+    assert not cluster.grows()  # two CPUs, and nothing to start machines with
+    assert asked(workers=5).room() == 2
+    with pytest.raises(ConfigError, match="resources.gpu=1: the cluster has 0 GPUs"):
+        asked(gpu=1, workers=5)
+    monkeypatch.setattr(resources, "grows", lambda: True)
+    assert asked(gpu=1, workers=5).room() == 5
+    assert asked().room() == 2
+    with pytest.raises(ConfigError, match="resources.workers=null takes what is up, and nothing"):
+        asked(gpu=1)
+    monkeypatch.setattr(resources, "_largest", lambda key: 0)
+    with pytest.raises(ConfigError, match="resources.gpu=auto: no machine of the cluster is up"):
+        asked(gpu="auto", workers=5)
+
+
+def test_what_the_dashboard_lacks_is_said_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lacking = ImportError("No module named 'aiohttp_cors'")
+    monkeypatch.setattr(cluster, "get_dashboard_dependency_error", lambda: lacking)
+    with (
+        pytest.raises(
+            ConfigError, match=r"'aiohttp_cors': pip install 'ray\[default\]=="
+        ) as caught,
+        cluster.cluster(None, dashboard=True),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_the_address_of_the_dashboard() -> None:
+    assert cluster.dashboard_line("127.0.0.1:8265") == "dashboard: http://127.0.0.1:8265"
+    assert "the cluster runs none" in cluster.dashboard_line("")
