@@ -42,7 +42,9 @@ def crew(
 
     monkeypatch.setattr(ray_workers, "_start_worker", start)
     monkeypatch.setattr(ray_workers, "PATIENCE", 0.3)
-    return RayWorkers(Resources(1, 1, asked, grows=True), lambda _: pytest.fail(), said.append)
+    return RayWorkers(
+        Resources(1, 1, asked, grows=True), lambda _: pytest.fail("no trial"), said.append
+    )
 
 
 def wait_for(done: Callable[[], bool], workers: RayWorkers) -> None:

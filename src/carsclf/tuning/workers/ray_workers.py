@@ -56,7 +56,7 @@ class RayWorkers:
     _failed: int = 0
     _complete: float = field(default_factory=time.monotonic)
     """When all that were asked for were last seen up, or that they are not was last said."""
-    _patience: float = PATIENCE
+    _patience: float = field(default_factory=lambda: PATIENCE)
 
     def __post_init__(self) -> None:
         self._grow()
