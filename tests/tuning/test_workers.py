@@ -2,15 +2,22 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import ray
 from omegaconf import OmegaConf
+from tables import SEARCHES, make_searches
 
 from carsclf.errors import CarsclfError, ConfigError
+from carsclf.tuning.study.controller import Controller
+from carsclf.tuning.study.journal import Journal
+from carsclf.tuning.study.study import Study
+from carsclf.tuning.trial import ENDED, Start
 from carsclf.tuning.workers import cluster, ray_workers, resources
 from carsclf.tuning.workers.ray_workers import RayWorkers
+from carsclf.tuning.workers.recorded import RecordedWorkers, Table
 from carsclf.tuning.workers.resources import Resources
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -59,10 +66,13 @@ def test_missing_workers_are_asked_for_said_now_and_then_and_let_go(
 ) -> None:
     said: list[str] = []
     workers = crew(monkeypatch, Idle, said, places=2, asked=4)
-    wait_for(lambda: workers.free == 2 and len(said) > 2, workers)
+    wait_for(lambda: workers.free == 2, workers)
     assert len(workers.slots) == 4
-    assert said[-1] == "waiting for machines: 4 workers asked for, 2 up"
-    assert len(said) < 8  # each after twice the time
+    said.clear()
+    began = time.monotonic()
+    wait_for(lambda: len(said) == 3, workers)
+    assert set(said) == {"waiting for machines: 4 workers asked for, 2 up"}
+    assert time.monotonic() - began > 0.3 + 0.6 + 1.2  # each after twice the time
     workers.keep(3.0)
     assert (len(workers.slots), workers.free) == (3, 2)  # those that are up stay
     workers.keep(0)
@@ -83,6 +93,28 @@ def test_workers_that_cannot_start_end_the_study_in_one_line(
     with pytest.raises(CarsclfError, match="workers do not start, to be resumed: .*no such libr"):
         wait_for(lambda: False, workers)
     workers.dismiss()
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_a_study_keeps_the_workers_that_it_can_still_use(search: str, table: Table) -> None:
+    """Never fewer than trials that run; in the final as many as have not ended."""
+    chosen = replace(make_searches(budget=8)[search], final=0.5)
+    journal, kept = Journal(None), list[tuple[float, int, int]]()
+    start = Start("incumbent", [], table.raw(0))
+    controller = Controller(chosen, table.space, table.horizon, journal.record, [start])
+    workers = RecordedWorkers(table, 6, "accuracy")
+
+    def keep(count: float) -> None:
+        left = sum(trial.status not in ENDED for trial in controller.finalists)
+        kept.append((count, len(workers.busy), left if controller.finalists else -1))
+
+    workers.keep = keep  # type: ignore[method-assign]
+    Study(journal, controller, "accuracy", 1).run(workers, lambda: None)
+    assert all(count >= busy for count, busy, _ in kept)
+    assert all(count >= 4 for count, _, left in kept if left < 0)  # what the final will take
+    final = [(count, left) for count, _, left in kept if left >= 0]
+    assert all(count == left for count, left in final)
+    assert [left for _, left in final if left][-1] == 1
 
 
 def asked(**options: Any) -> Resources:

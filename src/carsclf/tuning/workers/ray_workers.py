@@ -54,8 +54,8 @@ class RayWorkers:
     _looked: float = 0.0
     _needed: float = math.inf
     _failed: int = 0
-    _complete: float = field(default_factory=time.monotonic)
-    """When all that were asked for were last seen up, or that they are not was last said."""
+    _heard: float = field(default_factory=time.monotonic)
+    """When a worker last came up, or all were up, or that some are missing was last said."""
     _patience: float = field(default_factory=lambda: PATIENCE)
 
     def __post_init__(self) -> None:
@@ -148,6 +148,7 @@ class RayWorkers:
         slot.call = None
         if isinstance(came, str):
             slot.node, self._failed = came, 0
+            self._heard, self._patience = time.monotonic(), PATIENCE
             return None
         slot.trial = None
         assert trial is not None
@@ -185,11 +186,11 @@ class RayWorkers:
         """Says now and then that not all workers are up."""
         up, now = sum(slot.node is not None for slot in self.slots), time.monotonic()
         if up == len(self.slots):
-            self._complete, self._patience = now, PATIENCE
-        elif now - self._complete >= self._patience:
+            self._heard, self._patience = now, PATIENCE
+        elif now - self._heard >= self._patience:
             what = "machines" if self.resources.grows else "room on the cluster"
             self.say(f"waiting for {what}: {len(self.slots)} workers asked for, {up} up")
-            self._complete, self._patience = now, 2 * self._patience
+            self._heard, self._patience = now, 2 * self._patience
 
 
 def _alive() -> set[str]:
