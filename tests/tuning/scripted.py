@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from carsclf.tuning.search.base import Search
@@ -48,6 +49,9 @@ class Scripted:
 
     def halt(self, trial: Trial) -> None:
         self.busy, self.at_work = set(), False
+
+    def keep(self, count: float) -> None:
+        self.kept = count
 
     def next(self, timeout: float) -> Event | None:
         if not self.at_work:
@@ -111,3 +115,17 @@ def written(study: Study) -> tuple[StudySummary, pd.DataFrame, pd.DataFrame]:
     told = write_study(study, make_plan(study), finished=True)
     assert StudySummary.read(study.folder.summary) == told
     return told, pd.read_parquet(study.folder.trials), pd.read_parquet(study.folder.curves)
+
+
+def make_table_file(folder: Path) -> Path:
+    """A small recorded table on disk, for studies of recorded trainings."""
+    generator, path = np.random.default_rng(0), folder / "table.npz"
+    np.savez(
+        path,
+        params=generator.random((40, 2)).round(3),
+        names=np.array(["lr", "momentum"]),
+        log=np.array([False, False]),
+        accuracy=generator.random((40, 27)).astype(np.float32),
+        cost=np.ones(40),
+    )
+    return path

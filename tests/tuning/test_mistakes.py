@@ -42,6 +42,9 @@ MISTAKES = {
     "trainer.strategy=nonsense": "trainer.strategy=nonsense",
     "objective.metric=val/accuracy": "objective.metric=val/accuracy: expected val/top1, val/top5",
     "cluster=null": "cluster=null: choose from",
+    "cluster.dashboard=maybe": "cluster.dashboard=maybe: expected true or false",
+    "search.hours=0": "search.hours=0: expected a number, above 0",
+    "+callbacks.mine._target_=pathlib.Path": "callbacks.mine: expected a ray.tune.Callback",
     "name=..": "name=..: expected a folder's name",
     "search.budget=0.5": "search.budget=0.5: expected a number, at least 1",
     "search.trials=1.5": "search.trials=1.5: expected a whole number, at least 1",
@@ -81,7 +84,7 @@ def test_one_line(
         options.pop()
     if not mistake.startswith("resources"):  # they are compared with the cluster that there is
         monkeypatch.setattr(
-            "carsclf.tuning.study.execution.cluster", lambda _: pytest.fail("Ray started")
+            "carsclf.tuning.study.execution.cluster", lambda *_, **__: pytest.fail("Ray started")
         )
     assert command("tune.py", *options, mistake) == 1
     assert MISTAKES[mistake] in error_of(capfd)

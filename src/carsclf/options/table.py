@@ -194,6 +194,8 @@ STUDY: Table = {
         },
     ),
     "cluster.address": Text() | Null(),
+    "cluster.dashboard": Flag(),
+    "callbacks": Settings() | Null(),
     **_below(
         "resources",
         {

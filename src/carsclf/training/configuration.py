@@ -16,7 +16,7 @@ from carsclf.options.kinds import checked
 from carsclf.options.table import NAMING, REQUIRED, TRAINING
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
-SEARCH_GROUPS = ("objective", "space", "search", "cluster", "resources")  # tune.py's
+SEARCH_GROUPS = ("objective", "space", "search", "cluster", "callbacks", "resources")  # tune.py's
 
 
 def training_part(config: DictConfig) -> DictConfig:

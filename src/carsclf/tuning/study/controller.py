@@ -94,6 +94,22 @@ class Controller:
         return self._best
 
     @property
+    def everyone(self) -> list[Trial]:
+        """All trials, those of the final last."""
+        return [*self.trials, *self.finalists]
+
+    @property
+    def at_most(self) -> float:
+        """Trials that may still run at once."""
+        known = len(self.running) + len(self.waiting)
+        if self.finalists:
+            return known + len(self._lined_up)
+        final = self._affordable() if self._final is None else self._final
+        if self.closed is not None:
+            return max(known, final)
+        return max(known + max(0.0, self._left()) / self.search.least(self.horizon), final)
+
+    @property
     def incumbent(self) -> Trial | None:
         """The configuration that the study was composed with; None where none is known."""
         return self.trials[0] if self.trials and self.trials[0].role == "incumbent" else None
@@ -162,7 +178,7 @@ class Controller:
         self._record("close", why=why, final=round(final, 4))
         self.closed = why
         if self._final is None:
-            self._final = final
+            self._final = min(final, self._affordable())
         for trial in self.waiting:
             if trial.role != "final":
                 self._stop(trial, why)
@@ -309,12 +325,17 @@ class Controller:
         promised = sum(t.committed for t in [*self.running, *self.waiting])
         return limit - self.epochs - promised
 
+    def _affordable(self) -> float:
+        """Full trainings of the final that the budget still holds."""
+        if self.search.budget is None:
+            return math.inf
+        return min(self.search.reserved, self.search.budget - self.epochs / self.horizon)
+
     def _begin_final(self) -> None:
         """Lines up the best few and the incumbent, each over the same new seeds."""
-        allowed = self._final
-        if allowed is None:
-            left = (self.search.budget or 0.0) - self.epochs / self.horizon
-            allowed = min(self.search.reserved, left)
+        if self._final is None and self.search.hours is not None:
+            return  # whoever minds the hours says what it may take
+        allowed = self._affordable() if self._final is None else self._final
         for of, seed in pairs(self.ranked(), self.incumbent, allowed):
             number = len(self.trials) + len(self.finalists)
             trial = Trial(

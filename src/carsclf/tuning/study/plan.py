@@ -1,16 +1,18 @@
 """All that a study is made of, read and checked before anything is written or started."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from ray.tune import Callback
 
 from carsclf.errors import ConfigError
 from carsclf.records import RunFolder
 from carsclf.tuning.search.base import Search
 from carsclf.tuning.space import Space
+from carsclf.tuning.study.callbacks import make_callbacks
 from carsclf.tuning.study.composition import Composition
 from carsclf.tuning.study.final import Outcome
 from carsclf.tuning.study.outcome import read_outcome
@@ -34,6 +36,7 @@ class Plan:
     table: Table | None
     metric: str
     sign: int
+    callbacks: dict[str, Callback] = field(default_factory=dict)
 
     @classmethod
     def of(cls, composition: Composition, folder: StudyFolder) -> "Plan":
@@ -62,10 +65,14 @@ class Plan:
             raise ConfigError(f"objective.mode={mode}: expected max or min")
         if horizon < 1:
             raise ConfigError(f"trainer.max_epochs={horizon}: expected at least 1")
+        callbacks = make_callbacks(_plain(config.get("callbacks") or {}))
         sign = 1 if mode == "max" else -1
         search.begin(space, horizon, starts[0].raw)  # what it refuses is found here
         search.check_budget(len(starts))
-        return cls(composition, folder, search, space, starts, horizon, table, metric, sign)
+        return cls(
+            *(composition, folder, search, space, starts, horizon, table, metric, sign),
+            callbacks,
+        )
 
     @property
     def name(self) -> str:
@@ -102,4 +109,4 @@ class Plan:
 
 
 def _plain(config: Any) -> Any:
-    return OmegaConf.to_container(config)
+    return OmegaConf.to_container(config) if OmegaConf.is_config(config) else config

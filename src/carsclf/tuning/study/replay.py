@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from carsclf.tuning.search.base import Search
 from carsclf.tuning.study.controller import Controller
+from carsclf.tuning.study.deadline import Deadline
 from carsclf.tuning.study.journal import Journal
 from carsclf.tuning.study.study import Study
 from carsclf.tuning.trial import Start
@@ -44,7 +45,10 @@ def replay(
     controller = Controller(
         search, table.space, table.horizon, journal.record, starts, recorded.answered
     )
-    study = Study(journal, controller, METRIC, 1)
+    deadline = None
+    if search.hours is not None:
+        deadline = Deadline(search.hours, search.final, lambda _: None)
+    study = Study(journal, controller, METRIC, 1, deadline=deadline)
     clock: list[float] = []
     study.run(recorded, lambda: clock.append(recorded.now / 3600))
     scores = [e["metrics"][METRIC] for e in journal.events if e["kind"] == "result"]

@@ -9,6 +9,7 @@ from typing import Any
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.records import RunFolder
 from carsclf.tuning.space import Raw
+from carsclf.tuning.study.callbacks import Callbacks
 from carsclf.tuning.study.controller import CONTINUE, Controller
 from carsclf.tuning.study.deadline import Deadline
 from carsclf.tuning.study.journal import Journal
@@ -32,8 +33,15 @@ class Study:
     """1 where more of the metric is better, -1 where less is."""
     folder: StudyFolder | None = None
     deadline: Deadline | None = None
+    callbacks: Callbacks = field(default_factory=Callbacks)
     _touched: set[Trial] = field(default_factory=set)
     _best: Trial | None = None
+    _settled: bool = False
+    """Nothing has happened since workers were last offered trials."""
+    _before: float = 0.0
+    """Seconds of earlier sittings."""
+    _stints: dict[Trial, tuple[float, float]] = field(default_factory=dict)
+    """Since when a worker has a trial, and what its epochs had taken by then."""
 
     def rebuild(self) -> None:
         """Makes the calls the journal tells of; trials that were running then wait for workers."""
@@ -44,28 +52,47 @@ class Study:
         finally:
             self.controller.propose = own
         if self.journal.events:
+            self._before = self.journal.seconds
             self.journal.record("resume")  # the time it stood still is nobody's
         for trial in sorted(self.controller.running, key=lambda t: t.number):
             self.controller.fail(trial, "the study was interrupted", lost=True)
 
-    def run(self, workers: Workers, watch: Watch) -> None:
-        """Until the budget is spent; `watch` is called after whatever happens, or every second."""
-        settled, before = False, self.journal.seconds - workers.now
-        while True:
-            self._mind_the_time(workers, before + workers.now)
-            if not settled:
-                self._fill(workers)
-                if not workers.busy and workers.free:
-                    break
-            free, event = workers.free, workers.next(timeout=1.0)
-            if event is not None:
-                self._obey(workers, event)
-                self._touched.add(event.trial)
-                self._clean(workers)
-            settled = event is None and workers.free == free
-            watch()
+    def run(self, workers: Workers, watch: Watch, began: float = 0.0) -> None:
+        """Until the budget is spent; `watch` is called after whatever happens, or every second.
+
+        ``began``: when this sitting did, on the workers' clock.
+        """
+        self.callbacks.begin(self.controller)
+        finished = False
+        try:
+            while self._turn(workers, self._before + workers.now - began):
+                watch()
+            finished = True
+        finally:
+            self.callbacks.end(finished)
         self._touched.update(t for t in self.controller.trials if t.status == PAUSED)
         self._clean(workers, ended=True)
+
+    def _turn(self, workers: Workers, passed: float) -> bool:
+        """Waits for one event and does what follows from it; False: all is done."""
+        self.callbacks.turn_begins()
+        self._mind_the_time(workers, passed)
+        if not self._settled:
+            self._fill(workers)
+            workers.keep(self.controller.at_most)
+            if not workers.busy and workers.free:
+                if self.deadline is None or self.controller.closed:
+                    return False
+                self._close(workers, passed, "nothing left to propose")
+                return True
+        free, event = workers.free, workers.next(timeout=1.0)
+        if event is not None:
+            self._obey(workers, event)
+            self._touched.add(event.trial)
+            self._clean(workers)
+        self._settled = event is None and workers.free == free
+        self.callbacks.turn_ends()
+        return True
 
     def value(self, score: float | None) -> float | None:
         """A score as the metric's own value."""
@@ -73,15 +100,29 @@ class Study:
 
     def _mind_the_time(self, workers: Workers, passed: float) -> None:
         """Ends the search when what is left of its hours is the final's."""
-        if self.deadline is None or self.controller.closed or self.controller.finalists:
+        if self.deadline is None:
             return
-        final = self.deadline.final(self.controller, passed, workers.free + len(workers.busy))
-        if final is not None:
+        for trial in [trial for trial in self._stints if trial not in workers.busy]:
+            began, seconds = self._stints.pop(trial)
+            self.deadline.beside(workers.now - began - (trial.seconds - seconds))
+        if not self.controller.closed:
+            self._close(workers, passed)
+
+    def _close(self, workers: Workers, passed: float, why: str | None = None) -> None:
+        """Ends the search, for a reason or because its hours are over."""
+        assert self.deadline is not None
+        count = workers.free + len(workers.busy)
+        final = self.deadline.trainings(self.controller, passed, count)
+        if why is not None:
+            self.controller.close(why, final or 0.0)
+        elif final is not None and self.deadline.due(self.controller, final, passed, count):
             self.controller.close("hours spent", final)
 
     def _fill(self, workers: Workers) -> None:
         while workers.free and (trial := self._ask()):
+            self._stints[trial] = workers.now, trial.seconds
             workers.start(trial)
+            self.callbacks.start(trial)
 
     def _ask(self) -> Trial | None:
         trial = self.controller.ask()
@@ -100,6 +141,8 @@ class Study:
                 self.controller.reject(trial, failure.error)
             else:
                 self.controller.fail(trial, failure.error, lost=event.lost)
+                if trial in self.controller.waiting:
+                    self.callbacks.recover(trial)
 
     def _tell(self, workers: Workers, trial: Trial, epoch: Epoch) -> None:
         if self.metric not in epoch.metrics:
@@ -116,6 +159,7 @@ class Study:
             workers.go_on(trial)
         else:
             workers.halt(trial)
+        self.callbacks.result(trial, epoch)
 
     def _repeat(self, event: dict[str, Any]) -> None:
         kind = event["kind"]

@@ -89,7 +89,6 @@ def summarised(study: Study, plan: Plan, verdict: Verdict, finished: bool) -> St
     notes = list(plan.notes)
     if known is not None and known.status == FAILED:
         notes.insert(0, f"the incumbent (trial {known.trial_id}) failed: {known.error}")
-    everything = [*controller.trials, *controller.finalists]
     return StudySummary(
         name=plan.name,
         search=type(plan.search).__name__.lower(),
@@ -107,7 +106,7 @@ def summarised(study: Study, plan: Plan, verdict: Verdict, finished: bool) -> St
         best_trial=None if best is None else best.number,
         best=None if best is None else study.value(best.best),
         best_epochs=None if best is None else best.epoch,
-        failures={t.trial_id: str(t.error) for t in everything if t.status == FAILED},
+        failures={t.trial_id: str(t.error) for t in controller.everyone if t.status == FAILED},
         winner=None if verdict.winner is None else verdict.winner.number,
         verdict=verdict.words,
         final=[dataclasses.asdict(entry) for entry in verdict.finalists],

@@ -76,6 +76,10 @@ class Workers(Protocol):
         """No more epochs; the worker is free when its files are written."""
         ...
 
+    def keep(self, count: float) -> None:
+        """No more trials than this will run at once; workers beyond may be let go."""
+        ...
+
     def next(self, timeout: float) -> Event | None:
         """What happened next; None: nothing of note within these seconds."""
         ...

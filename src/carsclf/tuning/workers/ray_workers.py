@@ -1,5 +1,6 @@
 """The workers of a real study: Ray actors, one per slot, kept from trial to trial."""
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +19,10 @@ from carsclf.tuning.workers.worker import Worker
 
 GROW_EVERY = 20.0
 """Seconds between two looks for machines that joined or left."""
+PATIENCE = 60.0
+"""Seconds without a worker that was asked for, until it is said; then twice as long, and so on."""
+ATTEMPTS = 3
+"""Workers in a row that die before they are up, until the study ends."""
 PASSED_ON = (
     *("CARSCLF_CACHE", "HF_HUB_OFFLINE", "HF_HOME", "TORCH_HOME"),
     *("WANDB_MODE", "WANDB_BASE_URL", "WANDB_ENTITY"),
@@ -36,12 +41,22 @@ class Slot:
 
 @dataclass
 class RayWorkers:
-    """As many workers as the cluster holds, told what to do and listened to."""
+    """As many workers as the cluster holds, told what to do and listened to.
+
+    Those that it has no room for yet are asked for all the same where it grows: an actor that waits
+    for its place is what Ray's autoscaler starts machines for.
+    """
 
     resources: Resources
     job: Callable[[Trial], Job]
+    say: Callable[[str], None] = print
     slots: list[Slot] = field(default_factory=list)
     _looked: float = 0.0
+    _needed: float = math.inf
+    _failed: int = 0
+    _heard: float = field(default_factory=time.monotonic)
+    """When a worker last came up, or all were up, or that some are missing was last said."""
+    _patience: float = field(default_factory=lambda: PATIENCE)
 
     def __post_init__(self) -> None:
         self._grow()
@@ -66,7 +81,10 @@ class RayWorkers:
 
         Returns what it settled for all of them, as overrides.
         """
-        came: list[str] | Failure = ray.get(self.slots[0].actor.prepare.remote(config))
+        while not self.free:
+            self.next(timeout=1.0)
+        slot = next(slot for slot in self.slots if slot.call is None)
+        came: list[str] | Failure = ray.get(slot.actor.prepare.remote(config))
         if isinstance(came, Failure):
             raise CarsclfError(came.error)
         return came
@@ -89,15 +107,30 @@ class RayWorkers:
     def next(self, timeout: float) -> Event | None:
         """What happened next; None: nothing of note within these seconds."""
         self._grow()
+        self._mind_the_missing()
         calls = {slot.call: slot for slot in self.slots if slot.call is not None}
         done, _ = ray.wait(list(calls), timeout=timeout) if calls else ([], [])
         return self._took(calls[done[0]]) if done else None
 
+    def keep(self, count: float) -> None:
+        """No more trials than this will run at once: lets idle workers go, and so their machines.
+
+        Those that are not up yet go first; one stays in any case.
+        """
+        self._needed = max(1, count)
+        idle = [slot for slot in self.slots if slot.trial is None]
+        idle.sort(key=lambda slot: slot.node is not None)
+        for slot in idle[: max(0, len(self.slots) - int(min(self._needed, len(self.slots))))]:
+            self._end(slot)
+
     def dismiss(self) -> None:
         """Ends all workers."""
-        for slot in self.slots:
-            ray.kill(slot.actor)
-        self.slots = []
+        for slot in list(self.slots):
+            self._end(slot)
+
+    def _end(self, slot: Slot) -> None:
+        self.slots.remove(slot)
+        ray.kill(slot.actor)
 
     def _took(self, slot: Slot) -> Event | None:
         call, trial = slot.call, slot.trial
@@ -114,26 +147,29 @@ class RayWorkers:
             return Event(trial, epoch=came)
         slot.call = None
         if isinstance(came, str):
-            slot.node = came
+            slot.node, self._failed = came, 0
+            self._heard, self._patience = time.monotonic(), PATIENCE
             return None
         slot.trial = None
         assert trial is not None
         return Event(trial, failure=came)
 
     def _gone(self, slot: Slot, error: RayError, lost: bool) -> Event | None:
-        self.slots.remove(slot)
-        ray.kill(slot.actor)
+        self._end(slot)
         self._looked = 0.0
+        said = " ".join(str(error).split())[:500]
+        self._failed += slot.node is None
+        if self._failed >= ATTEMPTS:
+            raise CarsclfError(f"workers do not start, to be resumed: {said}")
         if slot.trial is None:
             return None
-        said = " ".join(str(error).split())[:500]
         return Event(slot.trial, failure=Failure(said, final=False), lost=lost)
 
     def _of(self, trial: Trial) -> Slot:
         return next(slot for slot in self.slots if slot.trial is trial)
 
     def _grow(self) -> None:
-        """As many workers as there is room for, also after machines joined or left."""
+        """As many workers as are needed and have room, also after machines joined or left."""
         if time.monotonic() - self._looked < GROW_EVERY:
             return
         self._looked = time.monotonic()
@@ -142,9 +178,19 @@ class RayWorkers:
             raise ConfigError(
                 "no machine of the cluster has room for a trial any more: resume when one has"
             )
-        while len(self.slots) < room:
+        while len(self.slots) < min(room, self._needed):
             actor = _start_worker(self.resources)
             self.slots.append(Slot(actor, actor.ready.remote()))
+
+    def _mind_the_missing(self) -> None:
+        """Says now and then that not all workers are up."""
+        up, now = sum(slot.node is not None for slot in self.slots), time.monotonic()
+        if up == len(self.slots):
+            self._heard, self._patience = now, PATIENCE
+        elif now - self._heard >= self._patience:
+            what = "machines" if self.resources.grows else "room on the cluster"
+            self.say(f"waiting for {what}: {len(self.slots)} workers asked for, {up} up")
+            self._heard, self._patience = now, 2 * self._patience
 
 
 def _alive() -> set[str]:

@@ -116,6 +116,9 @@ class RecordedWorkers:
         """See Workers."""
         self.busy.discard(trial)
 
+    def keep(self, count: float) -> None:
+        """See Workers; an idle one costs nothing."""
+
     def next(self, timeout: float) -> Event | None:
         """See Workers; simulated time does not pass while waiting."""
         if not self._due:

@@ -1,14 +1,12 @@
 """What a trial needs, and how many trials a Ray cluster has room for."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from carsclf.errors import ConfigError
+from carsclf.tuning.workers.cluster import grows
 
 
 @dataclass(frozen=True)
@@ -18,11 +16,18 @@ class Resources:
     cpu: float
     gpu: float
     workers: int | None = None
+    grows: bool = False
+    """The cluster brings up machines for workers that it has no room for yet."""
 
     @classmethod
     def from_config(cls, config: Any) -> "Resources":
         """Checked against the running cluster; raises ConfigError naming what there is."""
-        gpu = config.gpu
+        gpu, growing = config.gpu, grows()
+        if gpu == "auto" and growing and not _largest("CPU"):
+            raise ConfigError(
+                "resources.gpu=auto: no machine of the cluster is up that tells whether trials "
+                "get GPUs: give resources.gpu=1, or 0"
+            )
         if gpu == "auto":
             gpu = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
         for name, value in (("cpu", config.cpu), ("gpu", gpu)):
@@ -38,8 +43,14 @@ class Resources:
             isinstance(config.workers, int) and config.workers >= 1
         ):
             raise ConfigError(f"resources.workers={config.workers}: expected at least 1, or null")
-        made = cls(config.cpu, gpu, config.workers)
-        made._check()
+        made = cls(config.cpu, gpu, config.workers, growing)
+        if not growing:
+            made._check()
+        elif config.workers is None and not made.room():
+            raise ConfigError(
+                "resources.workers=null takes what is up, and nothing is: give the number of "
+                "workers for which the cluster is to start machines, as resources.workers=4"
+            )
         return made
 
     @property
@@ -48,7 +59,9 @@ class Resources:
         return max(1, int(self.cpu))
 
     def room(self) -> int:
-        """Trials the cluster's machines hold at once, at most `workers`."""
+        """Workers to ask for: as many as fit at once, at most `workers`; all, where it grows."""
+        if self.grows and self.workers is not None:
+            return self.workers
         room = sum(self._on(node["Resources"]) for node in ray.nodes() if node["Alive"])
         return room if self.workers is None else min(room, self.workers)
 
@@ -57,10 +70,8 @@ class Resources:
         return min(int(has.get(k, 0) / amount + 1e-9) for k, amount in asked.items() if amount)
 
     def _check(self) -> None:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         for key, name in (("CPU", "cpu"), ("GPU", "gpu")):
-            asked = getattr(self, name)
-            largest = max((node.get(key, 0) for node in nodes), default=0)
+            asked, largest = getattr(self, name), _largest(key)
             if asked > largest:
                 total = ray.cluster_resources().get(key, 0)
                 raise ConfigError(
@@ -71,23 +82,7 @@ class Resources:
             raise ConfigError("no machine has both the CPUs and the GPUs that a trial asks for")
 
 
-@contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """A Ray of this study's own (no address), or a running one; one already joined is left up."""
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, ValueError) as error:
-        said = str(error).splitlines()[0]
-        raise ConfigError(f"cluster.address={address}: no Ray cluster there ({said})") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
+def _largest(key: str) -> float:
+    """The most of a resource that one machine has."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max((node.get(key, 0) for node in nodes), default=0)
