@@ -90,6 +90,12 @@ def test_search_groups_are_open_to_experiments() -> None:
     assert "space" not in config
 
 
+def test_an_experiment_says_how_many_trials_run_at_once() -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("tune", ["experiment=published_finetune"])
+    assert config.resources == {"cpu": 1, "gpu": "auto", "workers": 20}  # as published
+
+
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml"))
 SAME = [
     "",

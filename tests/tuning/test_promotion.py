@@ -247,7 +247,7 @@ def test_first_proposals_stay_around_the_default_and_keep_its_choices():
 
 
 def test_draws_leave_a_default_that_others_beat(monkeypatch):
-    monkeypatch.setattr(freeze_thaw, "EXPLORE", 1.0)
+    monkeypatch.setattr(promotion, "EXPLORE", 1.0)
     policy = make_policy(prior=np.array([0.5, 0.25]), choices=(0, 4))
     run(policy, "default", 0.1, np.array([0.5, 0.375]))
     for number in range(9):

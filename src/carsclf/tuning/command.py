@@ -1,10 +1,12 @@
-"""`tune.py`: one study from the command line, new or resumed."""
+"""One study from the command line: `tune.py`, new or resumed, or the sweeps of `train.py -m`."""
 
 import json
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -13,6 +15,7 @@ from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.options.command_line import argument
 from carsclf.options.kinds import checked
 from carsclf.options.table import NAMING
+from carsclf.tuning.ranges import study_overrides
 from carsclf.tuning.study.composition import Composition
 from carsclf.tuning.study.conclusion import conclude
 from carsclf.tuning.study.execution import carry_out
@@ -25,12 +28,21 @@ def tune(config: DictConfig) -> str:
     overrides = list(HydraConfig.get().overrides.task)
     several = HydraConfig.get().mode == RunMode.MULTIRUN
     resume = checked(config, NAMING).resume
+    folder = None
     if resume:
         folder, overrides = _resumed(Path(resume), overrides)
-        composition = Composition.of(overrides)
-    else:
-        composition = Composition.of(overrides)
-        folder = _new_folder(composition.config)
+    return _study(overrides, folder, several)
+
+
+def search(arguments: Sequence[str], loader: ConfigLoader) -> str:
+    """Runs the study that the sweeps of `train.py -m` ask for; returns the folder."""
+    return _study(study_overrides(arguments, loader), None, several=False)
+
+
+def _study(overrides: list[str], folder: StudyFolder | None, several: bool) -> str:
+    """The study of these overrides of tune.py: a new one, or that of the folder."""
+    composition = Composition.of(overrides)
+    folder = folder or _new_folder(composition)
     plan = Plan.of(composition, folder)
     try:
         study = carry_out(plan, overrides)
@@ -43,8 +55,8 @@ def tune(config: DictConfig) -> str:
     return str(folder.root)
 
 
-def _new_folder(config: DictConfig) -> StudyFolder:
-    choices = HydraConfig.get().runtime.choices
+def _new_folder(composition: Composition) -> StudyFolder:
+    config, choices = composition.config, composition.choices
     what = choices.get("experiment") or f"{config.model.name}-{config.mode.name}"
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     name = config.name or f"{what}-{choices.get('search')}-{stamp}"

@@ -1,5 +1,6 @@
 """From a study's command line to the configuration of each of its trials."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,11 @@ from carsclf.training.configuration import SEARCH_GROUPS, check_changing, traini
 from carsclf.tuning.space import Space
 
 SEARCH_KEYS = (*SEARCH_GROUPS, "resources", "runs", "name", "resume", "look", "hydra")
+SPACES = (
+    "; space=published goes with optimizer=sgd schedule=plateau, space=modern with mode=finetune "
+    "and where data.transform changes pictures or mode.cache=false, space=partial with "
+    "mode=partial, space=frozen with mode=freeze"
+)
 
 
 @dataclass
@@ -24,6 +30,8 @@ class Composition:
     config: DictConfig
     training: list[str]
     """What `train.py` needs to run the study's training: group choices first, then values."""
+    choices: Mapping[str, str]
+    """What was chosen of each group, whoever chose it."""
 
     @classmethod
     def of(cls, overrides: list[str]) -> "Composition":
@@ -32,9 +40,10 @@ class Composition:
         choices = {
             group: choice
             for group, choice in config.hydra.runtime.choices.items()
-            if choice is not None and group not in SEARCH_KEYS and "/" not in group
+            if choice is not None and "/" not in group
         }
-        values = [
+        own = [f"{group}={choice}" for group, choice in choices.items() if group not in SEARCH_KEYS]
+        own += [
             str(o.input_line)
             for o in OverridesParser.create().parse_overrides(overrides)
             if o.key_or_group not in choices and o.key_or_group.split(".")[0] not in SEARCH_KEYS
@@ -42,7 +51,7 @@ class Composition:
         with open_dict(config):
             del config["hydra"]
         config = checked(config, STUDY)
-        return cls(config, [f"{group}={choice}" for group, choice in choices.items()] + values)
+        return cls(config, own, choices)
 
     def values(self, overrides: list[str], space: Space) -> dict[str, Any]:
         """What the training holds of the searched keys: values, and the choice of each group."""
@@ -87,13 +96,8 @@ class Composition:
             try:
                 self._check(space.overrides(raw))
             except mistakes() as error:
-                said = one_line(error)
-                raise ConfigError(
-                    f"the space does not fit the training: {said}; space=published goes with "
-                    "optimizer=sgd schedule=plateau, space=modern with mode=finetune and where "
-                    "data.transform changes pictures or mode.cache=false, space=partial with "
-                    "mode=partial, space=frozen with mode=freeze"
-                ) from None
+                said = f"the space does not fit the training: {one_line(error)}"
+                raise ConfigError(said + SPACES * ("space" in self.choices)) from None
 
     def repeated(self, overrides: list[str]) -> list[str]:
         """The overrides with which `train.py` repeats a trial at full length."""
