@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from carsclf.report.command import write_report
-from carsclf.report.material import read_config
+from carsclf.report.flat import read_config
 from carsclf.report.repeat import placed, shell, written
 from tests.report.folders import make_run, make_study
 
