@@ -59,7 +59,7 @@ def _flattering(context: Context, group: Group) -> str:
     study = group.study
     assert study is not None
     return (
-        f"{percent(group.accuracy, 1)} on validation is the best of {study.summary.trials} trials "
+        f"{percent(group.accuracy, 1)} on validation is {study.best_of} "
         "on the photos the search chose by, and flatters until it is retrained"
     )
 

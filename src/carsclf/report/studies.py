@@ -101,6 +101,13 @@ class StudyMaterial:
         """Best value of the metric in the proposed trial itself."""
         return self.row(self.proposed)["best"]
 
+    @property
+    def best_of(self) -> str:
+        """Of how many trials the proposed one is the best, in words."""
+        if self.proposed == self.summary.best_trial:
+            return f"the best of {self.summary.trials} trials"
+        return f"the best of {self.summary.trials - 1} trials beside the incumbent"
+
     def row(self, trial: int) -> dict[str, Any]:
         """Of trials.parquet."""
         place = self.trials["trial"].tolist().index(trial)

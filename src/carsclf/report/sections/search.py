@@ -135,8 +135,8 @@ def judgement(context: Context, study: StudyMaterial, pair: Pair | None) -> str:
     seeds = "one run each" if one == two == 1 else f"{one} and {two} runs"
     if not pair.second.runs:
         return (
-            f"what it proposes was NOT retrained. {percent(study.reached)} is the best of "
-            f"{best.trials} trials on the very photos the search chose by, so it flatters: train "
+            f"what it proposes was NOT retrained. {percent(study.reached)} is "
+            f"{study.best_of} on the very photos the search chose by, so it flatters: train "
             f"it with several seeds on data with a test split ({retrained(study)}) and "
             "evaluate.py split=test."
         )
