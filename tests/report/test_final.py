@@ -229,8 +229,8 @@ def test_a_start_is_no_find_of_the_search(tmp_path: Path) -> None:
     ("given", "said"),
     [
         ({"budget": 20.0}, r"4.1 full trainings spent, of 20 given"),
-        ({"budget": None, "hours": 2.0}, r"4.1 full trainings spent in 4.1 h, of 2 h given"),
-        ({"budget": 9.0, "hours": 0.5}, r"spent in 4.1 h, of 9 and 0.5 h given"),
+        ({"budget": None, "hours": 2.0}, r"4.1 full trainings spent in 4.11 h, of 2 h given"),
+        ({"budget": 9.0, "hours": 0.5}, r"spent in 4.11 h, of 9 and 0.5 h given"),
     ],
 )
 def test_what_a_study_was_given(given: dict[str, float | None], said: str, tmp_path: Path) -> None:
