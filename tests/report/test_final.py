@@ -58,7 +58,10 @@ def test_an_incumbent_kept_on_validation_stays_kept_where_test_prefers_its_rival
     top = text.sections[""]
     assert f"Use this: {known} test 51.2 %" in top
     assert f"{rival} is +10.0 points [" in top
-    assert "ahead here, but its study's final, which decides on validation, did not keep it" in top
+    assert (
+        "ahead here, but its study's final, which decides on validation, did not take it for better"
+        in top
+    )
     assert f"nothing better than {known}, by the final of s; {rival}: +10.0 points [" in top
     assert f"Use this: {rival}" not in top
     search = text.sections["search"]
@@ -120,7 +123,7 @@ def test_a_proposal_that_won_and_is_ahead(tmp_path: Path) -> None:
     assert f"Use this: {KIND}, searched test 60.0 %" in text.sections[""]
     assert "+10.0 points [" in text.sections[""]
     assert "search adds +10.00 points" in text.sections["search"]
-    assert "did not keep" not in text.sections[""]
+    assert "did not take" not in text.sections[""]
     # 3 full-length trials and 2 of them short make the search; 4 h are the final's
     costs = pd.read_csv(tmp_path / "report/tables/study_costs.csv").set_index("figure")["s"]
     assert costs["of which trainings of the final"] == "4"
@@ -144,7 +147,7 @@ def test_a_failed_incumbent_is_told_and_leaves_nothing_to_compare(tmp_path: Path
     assert f"its verdict: {verdict}. best.yaml holds trial 0001." in search
     assert "What study s adds is unknown, for want of a run beside it" in search
     assert f"Use this: {KIND}, searched validation 62.5 %" in text.sections[""]
-    assert f"{KIND}, searched, not its first" in text.sections["models"]
+    assert f"{KIND}, searched, runner-up" in text.sections["models"]
     assert "1 failed" in search
     known = make_run(tmp_path / "he", accuracy=0.5, sizes={"val": 40})
     add_predictions(known, right(20))

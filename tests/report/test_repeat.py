@@ -79,7 +79,7 @@ def test_every_command_repeats(
     search = ["search=random", "search.budget=4", "search.final=0.5"]
     replayed = [*search, "objective=replay", f"objective.table={table}"]
     assert command("tune.py", *data, *replayed, "runs=runs", "name=replayed") == 0
-    modest = ["space.data.batch_size.high=4", "resources.workers=1"]
+    modest = ["space.data.batch_size.high=5", "resources.workers=1"]
     assert command("tune.py", *data, *fixed, *search, *modest, "runs=runs", "name=study") == 0
     swept = [str(folder) for folder in Path("runs/sweep").iterdir() if folder.is_dir()]
     runs = ["runs/by hand", "runs/file", *swept]

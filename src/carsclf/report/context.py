@@ -59,6 +59,11 @@ class Context:
         return f"{self.split}, protocol {self.material.protocol}{many}"
 
     @property
+    def final(self) -> str:
+        """A study's final, where what it chose by is not what is shown here."""
+        return "final, which decides on validation," if self.material.clean else "final"
+
+    @property
     def predicted(self) -> list[Group]:
         """Configurations with predictions, best first."""
         return [g for g in self.groups if g.predictions is not None]

@@ -33,19 +33,19 @@ def _recommended(context: Context) -> Iterator[Figure]:
         f"{many}one training takes {hours(best.training)}{best.uncounted}",
     ]
     if len(trained) > 1:
-        said.append(_lead(Pair(max(trained[1:], key=lambda g: g.accuracy), best)))
+        said.append(_lead(context, Pair(max(trained[1:], key=lambda g: g.accuracy), best)))
     if not ahead.runs:
         said.append(f"{ahead.label}: {_flattering(context, ahead)}")
     yield Figure(f"Use this: {best.label}", "; ".join(said), "models")
 
 
-def _lead(pair: Pair) -> str:
+def _lead(context: Context, pair: Pair) -> str:
     """Over the next best, whichever it is; where a final passed over a better one, that."""
     if pair.gain < 0:
         ahead = Pair(pair.second, pair.first)
         return (
             f"{ahead.second.label} is {points(ahead.gain, 1)} points{ends(ahead.interval())} ahead "
-            "here, but its study's final, which decides on validation, did not keep it"
+            f"here, but its study's {context.final} did not take it for better"
         )
     interval = pair.interval()
     gain = f"{points(pair.gain, 1)} points{ends(interval)}"

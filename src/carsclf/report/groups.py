@@ -30,7 +30,7 @@ WORDS = {"finetune": "fine-tuned", "freeze": "frozen", "partial": "partly frozen
 ROLES = {
     "baseline": ", baseline",
     "searched": ", searched",
-    "further": ", searched, not its first",
+    "further": ", searched, runner-up",
     "": "",
 }
 """A study's: what it began with, what its search proposes, and what else came into its final."""

@@ -158,7 +158,7 @@ def _answer(context: Context) -> str:
     rivals = [rival for g in by_mode.values() if (rival := ahead_of(groups, g))]
     if rivals:
         each = [f"{rival.label} reaches {percent(rival.accuracy)}" for rival in rivals]
-        answer += f" Passed over by a final, which decides on validation: {listed(each)}."
+        answer += f" Passed over by a {context.final.rstrip(',')}: {listed(each)}."
     lowest, highest = (end(groups, key=lambda g: g.accuracy) for end in (min, max))
     if lowest.accuracy < highest.accuracy:
         apart = Pair(lowest, highest)

@@ -61,8 +61,8 @@ def _final(context: Context, made: Section, study: StudyMaterial) -> None:
     if context.material.clean:
         show = {**show, "mean top-1 on test": ("test", percent)}
     caption = (
-        f"The final of {study.name}: {study.summary.verdict}. Intervals are of trainings paired by "
-        "seed, their variance moderated by that over photos, adjusted for the number of candidates."
+        f"The final of {study.name}, on validation. Intervals are of trainings paired by seed, "
+        "their variance moderated by that over photos, adjusted for the number of candidates."
     )
     context.desk.table(made, f"final_{study.name}", table, caption, show)
 
