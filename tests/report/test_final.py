@@ -124,11 +124,13 @@ def test_a_proposal_that_won_and_is_ahead(tmp_path: Path) -> None:
     assert "+10.0 points [" in text.sections[""]
     assert "search adds +10.00 points" in text.sections["search"]
     assert "did not take" not in text.sections[""]
-    # 3 full-length trials and 2 of them short make the search; 4 h are the final's
+    # the search ran 144 epochs of 35 to the hour, 4.11 h, and the final four full trainings
     costs = pd.read_csv(tmp_path / "report/tables/study_costs.csv").set_index("figure")["s"]
     assert costs["of which trainings of the final"] == "4"
     assert costs["of which the final"] == "4 h"
     assert costs["trials"] == "9"
+    assert costs["paid, device hours"] == "8.11 h"
+    assert costs["full trainings' worth of epochs"] == "8.1"
     assert "4 of them of the studies' finals" in text.sections["method"]
 
 
