@@ -81,3 +81,14 @@ def test_an_empty_study() -> None:
     assert segments([]) == []
     assert schedule([], 4) == 0
     assert schedule([Segment(0, 2.0, False, 0, 0)], 4) == 2
+
+
+def test_a_final_begins_when_its_search_has_ended() -> None:
+    """Searched for 10 s and 30 s, then two trainings of 20 s: 80 s alone, 30 + 20 s for two."""
+    events: list[dict[str, Any]] = []
+    for trial, seconds in enumerate((10.0, 30.0, 20.0, 20.0)):
+        if trial == 2:  # both are lined up before the first of them starts
+            events += [{"kind": "suggest", "trial": n, "role": "final"} for n in (2, 3)]
+        events += ran(trial, [seconds], "STOP")
+    parts = segments(events)
+    assert [schedule(parts, workers) for workers in (1, 2, 9)] == [80, 50, 50]

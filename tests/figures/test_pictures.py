@@ -25,12 +25,16 @@ REPLAYED = pd.DataFrame(
     {"table": "a", "search": "asha", "budget": [1, 2], "regret": [0.2, 0.1], "low": 0.05,
      "high": 0.3}
 )  # fmt: skip
+FINAL = pd.DataFrame(
+    {"label": ["a", "b", "a", "b"], "seed": [1, 1, 2, 2], "score": [0.1, 0.3, 0.2, 0.3]}
+)
 DRAWN: dict[str, Callable[[Path], None]] = {
     "progress": lambda path: study.draw_progress(CURVES, "val/top1", 1, path),
     "curves": lambda path: study.draw_curves(CURVES, "val/top1", 1, path),
     "fidelities": lambda path: study.draw_fidelities(TRIALS, "lr", True, "val/top1", path),
     "parallel": lambda path: study.draw_parallel(TRIALS, np.eye(2), ["a", "b"], "top-1", path),
     "importance": lambda path: study.draw_importance(IMPORTANCE, 9, path),
+    "final": lambda path: study.draw_final(FINAL, "val/top1", path, colour="#333333"),
     "replay": lambda path: study.draw_replay(REPLAYED, path),
     "learning curves": lambda path: draw_learning_curves({"a": ("freeze", "", CURVES)}, path),
 }

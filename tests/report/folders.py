@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from carsclf.records import Predictions, Run, RunFolder
-from carsclf.tuning.study.records import StudyFolder, StudySummary
+from carsclf.tuning.study.records import Finalist, StudyFolder, StudySummary
 
 CLASSES = [
     "BMW M5 Sedan 2010",
@@ -128,8 +128,12 @@ def make_study(
     hours: float = 1.0,
     trials: int = 220,
     finished: bool = True,
+    **summary: Any,
 ) -> Path:
-    """A multitask study: trials of 0.1, 0.5 or 1 of a training of `hours`, run one by one."""
+    """A multitask study: trials of 0.1, 0.5 or 1 of a training of `hours`, run one by one.
+
+    Trial 0 is the incumbent, trial 1 (or 0, if there is no other) the best; `add_final` adds more.
+    """
     files = StudyFolder(root)
     root.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -139,13 +143,14 @@ def make_study(
     overrides = [f"mode={mode}", "data.root=/photos"]
     events: list[dict[str, Any]] = [{"kind": "study", "overrides": overrides, "time": 0.0}]
     rows, curves, spent, clock = [], [], 0.0, 0.0
+    first = min(1, trials - 1)
     for number in range(trials):
-        length = int(rng.choice([4, 18, 35], p=[0.6, 0.25, 0.15])) if number else 35
-        values = FOUND if number == 0 else {
+        length = 35 if number <= first else int(rng.choice([4, 18, 35], p=[0.6, 0.25, 0.15]))
+        values = {0: HE, 1: FOUND}.get(number) or {
             "optimizer.lr": float(np.exp(rng.uniform(-9, 0))),
             "optimizer.momentum": float(rng.uniform(0, 0.9)),
-        }  # fmt: skip
-        top = best if number == 0 else best * float(rng.uniform(0.2, 0.97))
+        }
+        top = best if number == first else best * float(rng.uniform(0.2, 0.97))
         events.append({"kind": "start", "trial": number, "epoch": 0, "time": clock})
         for epoch in range(1, length + 1):
             seconds = hours * 3600 / 35
@@ -160,7 +165,7 @@ def make_study(
         rows.append(
             {
                 "trial": number,
-                "overrides": [f"{k}={v}" for k, v in values.items()],
+                "overrides": [f"{k}={v}" for k, v in values.items()] if number else [],
                 "status": "finished" if finished else "failed",
                 "epochs": length,
                 "length": length,
@@ -170,28 +175,90 @@ def make_study(
                 "failures": 0,
                 "error": None,
                 "folder": f"trials/{number:04}",
+                "role": "search" if number else "incumbent",
+                "ended": "full length" if length == 35 else "its length",
                 **{f"values.{k}": v for k, v in values.items()},
             }
         )
     files.events.write_text("".join(json.dumps(event) + "\n" for event in events))
     pd.DataFrame(rows).to_parquet(files.trials)
     pd.DataFrame(curves).to_parquet(files.curves)
-    files.best.write_text(yaml.safe_dump([*overrides, *rows[0]["overrides"]]))
-    StudySummary(
-        name=root.name,
-        search="multitask",
-        metric="val/top1",
-        mode="max",
-        horizon=35,
-        schedule="complete",
-        budget=220,
-        spent=spent,
-        seconds=clock,
-        trials=trials,
-        statuses={"finished" if finished else "failed": trials},
-        finished=True,
-        best_trial=0 if finished else None,
-        best=best if finished else None,
-        best_epochs=35 if finished else None,
-    ).write(files.summary)
+    files.best.write_text(yaml.safe_dump([*overrides, *rows[first]["overrides"]]))
+    made: dict[str, Any] = {
+        "name": root.name,
+        "search": "multitask",
+        "metric": "val/top1",
+        "mode": "max",
+        "horizon": 35,
+        "shortened": "complete",
+        "budget": 220,
+        "spent": spent,
+        "seconds": clock,
+        "trials": trials,
+        "statuses": {"finished" if finished else "failed": trials},
+        "finished": True,
+        "best_trial": first if finished else None,
+        "best": best if finished else None,
+        "best_epochs": 35 if finished else None,
+        "winner": first if finished else None,
+        "verdict": "no final: the best score of single trainings, which flatters (search.final=0)",
+    }
+    StudySummary(**made | summary).write(files.summary)
     return root
+
+
+def add_final(
+    study: Path,
+    hits: dict[int, list[dict[str, np.ndarray]]],
+    compared: dict[int, tuple[float, float, float, float]],
+    *,
+    winner: int,
+    verdict: str,
+    hours: float = 1.0,
+) -> Path:
+    """The final of a study: for each trial a run per seed, its hits by split; run one by one.
+
+    compared: difference, low, high and probability of those compared with the incumbent.
+    """
+    files = StudyFolder(study)
+    summary = json.loads(files.summary.read_text())
+    trials = pd.read_parquet(files.trials).set_index("trial")
+    config = yaml.safe_load(files.config.read_text())
+    curves, events, entries = [pd.read_parquet(files.curves)], [], []
+    number, clock, spent = len(trials), summary["seconds"], summary["spent"]
+    for trial, seeds in hits.items():
+        row = trials.loc[trial]
+        values = {k: float(row[f"values.{k}"]) for k in HE}  # type: ignore[arg-type]
+        folders = [f"final/{trial:04d}-seed{k}" for k in range(1, len(seeds) + 1)]
+        for seed, (folder, splits) in enumerate(zip(folders, seeds, strict=True), 1):
+            run = make_run(
+                study / folder,
+                config["mode"]["name"],
+                accuracy=float(splits["val"].mean()),
+                hours=hours,
+                values=values,
+                seed=seed,
+                sizes={split: len(right) for split, right in splits.items()},
+            )
+            for split, right in splits.items():
+                add_predictions(run, right, split=split, seed=seed)
+            told = {"trial": number, "role": "final", "repeats": trial, "seed": seed}
+            events += [{"kind": "suggest", **told, "time": clock}]
+            events += [{"kind": "start", "trial": number, "epoch": 0, "time": clock}]
+            clock, spent = clock + hours * 3600, spent + 1
+            said = {"trial": number, "epoch": 35, "seconds": hours * 3600, "time": clock}
+            events += [{"kind": "result", "metrics": {"score": 0.0}, **said}]
+            events += [{"kind": "decision", "trial": number, "decision": "STOP", "time": clock}]
+            told = {**said, "val/top1": float(splits["val"].mean()), "spent": spent}
+            curves.append(pd.DataFrame([told]))
+            number += 1
+        scores = [float(splits["val"].mean()) for splits in seeds]
+        entry = Finalist(trial, str(row["role"]), scores, float(np.mean(scores)), folders)
+        names = ("difference", "low", "high", "probability")
+        entries.append(vars(entry) | dict(zip(names, compared.get(trial, ()), strict=False)))
+    with files.events.open("a") as journal:
+        journal.writelines(json.dumps(event) + "\n" for event in events)
+    pd.concat(curves, ignore_index=True).to_parquet(files.curves)
+    told = {"winner": winner, "verdict": verdict, "final": entries}
+    files.summary.write_text(json.dumps(summary | told | {"seconds": clock, "spent": spent}))
+    return study

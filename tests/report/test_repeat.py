@@ -3,6 +3,7 @@
 import html
 import re
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,26 @@ import pytest
 import yaml
 
 from carsclf.report.command import write_report
-from carsclf.report.material import read_config
+from carsclf.report.flat import read_config
 from carsclf.report.repeat import placed, shell, written
 from tests.report.folders import make_run, make_study
 
 Command = Callable[..., int]
-SHORT = {"train.py": "trainer.max_epochs=1", "tune.py": "search.budget=1"}
+SHORT = {"train.py": "trainer.max_epochs=1"}
 
 
 def lines_of(page: Path) -> list[str]:
     """The lines of all blocks of code on a page."""
     blocks = re.findall(r"<pre>(.*?)</pre>", page.read_text(), re.DOTALL)
     return [line for block in blocks for line in html.unescape(block).splitlines()]
+
+
+def words_of(line: str) -> list[str]:
+    """What a shell makes of a line, its substitutions done."""
+    told = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {line}"], check=True, text=True, stdout=subprocess.PIPE
+    ).stdout
+    return told.removesuffix("\0").split("\0")
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -52,10 +61,12 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.xdist_group("ray")
 def test_every_command_repeats(
     command: Command, tiny: list[str], table: Path, tmp_path: Path
 ) -> None:
-    """Runs begun by hand, by a file of overrides and by a sweep, and a study."""
+    """Runs begun by hand, by a file of overrides and by a sweep; a study with its final, and one
+    on recorded curves, whose final left no runs."""
     settled = ("trainer.precision", "model.channels_last")
     data = [o for o in tiny if not o.startswith(settled)] + ["data.test_fraction=0.2"]
     fixed = [o for o in tiny if o.startswith(settled)]
@@ -65,25 +76,34 @@ def test_every_command_repeats(
     frozen = ["mode=freeze", "optimizer=sgd", "optimizer.lr=0.2"]
     assert command("train.py", "overrides=found.yaml", *frozen, "runs=runs", "name=file") == 0
     assert command("train.py", "-m", *data, *fixed, "seed=5", "runs=runs/sweep") == 0
-    search = ["search=random", "search.budget=2", "objective=replay", f"objective.table={table}"]
-    assert command("tune.py", *data, *search, "runs=runs", "name=study") == 0
+    search = ["search=random", "search.budget=4", "search.final=0.5"]
+    replayed = [*search, "objective=replay", f"objective.table={table}"]
+    assert command("tune.py", *data, *replayed, "runs=runs", "name=replayed") == 0
+    modest = ["space.data.batch_size.high=5", "resources.workers=1"]
+    assert command("tune.py", *data, *fixed, *search, *modest, "runs=runs", "name=study") == 0
     swept = [str(folder) for folder in Path("runs/sweep").iterdir() if folder.is_dir()]
     runs = ["runs/by hand", "runs/file", *swept]
-    for run in runs:
-        assert command("evaluate.py", f"run='{run}'", "split=test", "workers=0") == 0
+    finals = [str(folder) for folder in Path("runs/study/final").iterdir()]
+    assert len(finals) == 2
+    judged = ",".join(f"'{run}'" for run in [*runs, *finals])
+    assert command("evaluate.py", "-m", f"run={judged}", "split=test", "workers=0") == 0
     quoted = ",".join(f"'{run}'" for run in runs)
-    assert command("report.py", f"runs=[{quoted}]", "studies=[runs/study]", "gallery=2") == 0
+    assert (
+        command("report.py", f"runs=[{quoted}]", "studies=[runs/study,runs/replayed]", "gallery=2")
+        == 0
+    )
 
     page = Path("runs/report/index.html")
     lines = lines_of(page)
     assert all(line.startswith("python ") for line in lines), lines
     assert str(tmp_path) not in page.read_text()
     for line in lines:
-        _, script, *arguments = shlex.split(line)
+        _, script, *arguments = words_of(line)
         assert command(script, *arguments, *([SHORT[script]] if script in SHORT else [])) == 0, line
     again = {folder.name: folder for folder in Path("repeat").iterdir()}
-    assert set(again) == {"study", "report", *(Path(run).name for run in runs)}
-    for run in [*runs, "runs/study"]:
+    assert set(again) == {"study", "replayed", "report", *(Path(run).name for run in runs)}
+    assert (again["study"] / "final/0000-seed1/predictions/test.parquet").is_file()
+    for run in [*runs, "runs/study", "runs/replayed"]:
         assert settings(again[Path(run).name]) == settings(Path(run)), run
     assert "gallery=2" in lines[0]
 

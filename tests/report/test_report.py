@@ -63,7 +63,7 @@ def test_published_figures(tmp_path: Path) -> None:
     search = text.sections["search"]
     assert "adds +1.58 points to ResNet-50 frozen (46.41 % → 47.99 %" in search
     assert "+3.92 points to ResNet-18 fine-tuned (83.41 % → 87.33 %" in search
-    assert "the winner was NOT retrained" in search
+    assert "what it proposes was NOT retrained" in search
     assert "lie 40.92 points, 76.4 % less error" in text.sections["models"]
     cost = text.sections["cost"]
     assert "220 full trainings would have taken 898 h" in cost
@@ -115,8 +115,8 @@ def test_a_clean_judgement_of_several_seeds(tmp_path: Path) -> None:
     text, tables = Text(page), page.parent / "tables"
     accuracy = pd.read_csv(tables / "accuracy.csv").set_index("role")
     assert accuracy["runs"].tolist() == [2, 2]
-    assert accuracy.loc["winner", "split"] == "test"
-    assert set(accuracy.index) == {"winner", "baseline"}
+    assert accuracy.loc["searched", "split"] == "test"
+    assert set(accuracy.index) == {"searched", "baseline"}
     gains = pd.read_csv(tables / "gains.csv")
     (gain,) = gains.to_dict("records")
     assert gain["mcnemar_p"] < 0.05
@@ -213,9 +213,9 @@ def test_a_study_of_other_classes_is_refused(tmp_path: Path) -> None:
     """Its configuration alone would not tell: its best trial's record does."""
     run = make_run(tmp_path / "a")
     study = make_study(tmp_path / "s", trials=3)
-    make_run(study / "trials/0000")
+    make_run(study / "trials/0001")
     write_report(runs=[run], studies=[study], folder=tmp_path / "report")
-    record = study / "trials/0000/run.json"
+    record = study / "trials/0001/run.json"
     record.write_text(record.read_text().replace('"classes": 196', '"classes": 27'))
     with pytest.raises(DataError, match="do not compare: classes 196 against 27"):
         write_report(runs=[run], studies=[study], folder=tmp_path / "report")
@@ -232,7 +232,7 @@ def test_what_a_study_left_to_the_machine_does_not_hide_its_winner(tmp_path: Pat
         config.write_text(config.read_text().replace("trainer:\n", trainer))
     page = write_report(runs=runs, studies=[study], folder=tmp_path / "report")
     accuracy = pd.read_csv(page.parent / "tables/accuracy.csv")
-    assert accuracy["role"].tolist() == ["winner", "baseline"]
+    assert accuracy["role"].tolist() == ["searched", "baseline"]
     assert accuracy["runs"].tolist() == [1, 1]
 
 
@@ -242,7 +242,7 @@ def test_a_protocol_that_the_data_chose_is_read_from_the_trials(tmp_path: Path) 
     config.write_text(config.read_text().replace("protocol: published", "protocol: auto"))
     run = make_run(tmp_path / "a", protocol="official")
     page = write_report(runs=[run], studies=[study], folder=tmp_path / "report")
-    make_run(study / "trials/0000", protocol="official")
+    make_run(study / "trials/0001", protocol="official")
     page = write_report(runs=[], studies=[study], folder=tmp_path / "report")
     assert "protocol official" in page.read_text()
     make_run(tmp_path / "b", protocol="fractions")

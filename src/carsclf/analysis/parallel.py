@@ -5,8 +5,9 @@ it ran, in the recorded order of starts. A *segment* is what one trial ran betwe
 first segment may start as soon as a worker is free: proposing costs nothing and needs no result,
 which flatters large numbers of workers (a search that must propose 100 trials at once knows less).
 A later segment is a promotion: it waits for every segment that had ended when the record starts
-it, for the decision may rest on any of them, which is the longest such a wait can be. A worker's
-seconds are those of the epochs it ran; starting up, saving and sending are left out.
+it, for the decision may rest on any of them, which is the longest such a wait can be. So do the
+trainings of a final, for all that had ended when it was lined up. A worker's seconds are those of
+the epochs it ran; starting up, saving and sending are left out.
 """
 
 import heapq
@@ -25,6 +26,7 @@ class Segment:
     trial: int
     seconds: float
     promoted: bool
+    """Whether it waits for others: a paused trial goes on, or the final begins."""
     before: int
     """Segments that had ended when it started; what a promotion waits for."""
     end: int
@@ -38,12 +40,16 @@ def segments(events: Iterable[dict[str, Any]]) -> list[Segment]:
     order: list[dict[str, Any]] = []
     running: dict[int, dict[str, Any]] = {}
     seen: set[int] = set()
+    final: dict[int, int] = {}
     ended = 0
     for event in events:
         kind, trial = event["kind"], event.get("trial", -1)
-        if kind == "start" and trial not in running:
-            promoted = trial in seen
-            running[trial] = {"trial": trial, "seconds": 0.0, "promoted": promoted, "before": ended}
+        if kind == "suggest" and event.get("role") == "final":
+            final[trial] = ended
+        elif kind == "start" and trial not in running:
+            before = ended if trial in seen else final.get(trial, ended)
+            waits = trial in seen or trial in final
+            running[trial] = {"trial": trial, "seconds": 0.0, "promoted": waits, "before": before}
             order.append(running[trial])
             seen.add(trial)
         elif kind == "result" and trial in running:

@@ -167,6 +167,29 @@ def draw_importance(
     save(figure, path)
 
 
+def draw_final(scores: pd.DataFrame, metric: str, path: Path, *, colour: str) -> None:
+    """Trainings of a final: a row per configuration, first on top, a line per seed through them.
+
+    Columns: label, seed, score.
+    """
+    labels = list(dict.fromkeys(scores["label"]))
+    figure = Figure(figsize=(7.2, 0.5 * len(labels) + 1.0), layout="constrained")
+    axis = figure.subplots()
+    places = np.array([-labels.index(label) for label in scores["label"]])
+    values = scores["score"].to_numpy(dtype=float)
+    for seed in dict.fromkeys(scores["seed"]):
+        own = np.flatnonzero((scores["seed"] == seed).to_numpy())
+        own = own[np.argsort(places[own])]
+        axis.plot(values[own], places[own], "-o", color=colour, ms=4, lw=0.8, alpha=0.6)
+    means = [values[places == -n].mean() for n in range(len(labels))]
+    axis.scatter(means, -np.arange(len(labels)), marker="|", s=260, color=colour, linewidths=2.5)
+    axis.set_yticks([-n for n in range(len(labels))], labels)
+    axis.set(ylim=(-len(labels) + 0.5, 0.5), xlabel=metric)
+    axis.margins(x=0.08)
+    _plain(axis)
+    save(figure, path)
+
+
 def _steps(epochs: pd.Series) -> list[tuple[int, int]]:
     """At most four spans of epochs, with about the same number of trials in each."""
     values = sorted(set(epochs.astype(int)))

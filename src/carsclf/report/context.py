@@ -47,12 +47,21 @@ class Context:
     warnings: list[str] = field(default_factory=list)
 
     @property
+    def split(self) -> str:
+        """The split of judgement, as people call it."""
+        return {"val": "validation", "test": "test"}[self.material.split]
+
+    @property
     def judged(self) -> str:
         """Protocol and split, which stand beside every accuracy."""
-        split = {"val": "validation", "test": "test"}[self.material.split]
         images = next((g.images for g in self.groups if g.images), None)
         many = f", {images:,} photos" if images else ""
-        return f"{split}, protocol {self.material.protocol}{many}"
+        return f"{self.split}, protocol {self.material.protocol}{many}"
+
+    @property
+    def final(self) -> str:
+        """A study's final, where what it chose by is not what is shown here."""
+        return "final, which decides on validation," if self.material.clean else "final"
 
     @property
     def predicted(self) -> list[Group]:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from carsclf.errors import ConfigError, one_line_errors
 from carsclf.files import atomic_write
-from carsclf.report.material import StudyMaterial
 from carsclf.report.page import Page, Part, Section
+from carsclf.report.studies import StudyMaterial
 
 WIDTH = 24
 """Columns of W&B's grid."""

@@ -1,15 +1,14 @@
 """The decision at a glance: what to use first, then a figure per question, above the sections."""
 
-import math
 from collections.abc import Iterator
 
-from carsclf.analysis.comparison import Interval
 from carsclf.report.context import Context
 from carsclf.report.groups import WORDS, Group, best_by_mode
 from carsclf.report.page import Figure
-from carsclf.report.pairs import Pair, searched
+from carsclf.report.pairs import Pair, ahead_of, group_of, searched
 from carsclf.report.published import WORKERS
-from carsclf.report.words import hours, percent, points, span
+from carsclf.report.studies import StudyMaterial
+from carsclf.report.words import ends, hours, percent, points
 
 
 def glance(context: Context) -> list[Figure]:
@@ -28,40 +27,40 @@ def _recommended(context: Context) -> Iterator[Figure]:
         yield Figure(f"Retrain this: {ahead.label}", _flattering(context, ahead), "search")
         return
     best = trained[0]
-    split = "validation" if best.split == "val" else best.split
     many = f"mean of {len(best.runs)} runs, " if len(best.runs) > 1 else ""
     said = [
-        f"{split} {percent(best.accuracy, 1)}{_ends(best.interval)}",
+        f"{context.split} {percent(best.accuracy, 1)}{ends(best.interval)}",
         f"{many}one training takes {hours(best.training)}{best.uncounted}",
     ]
     if len(trained) > 1:
-        said.append(_lead(Pair(trained[1], best)))
+        said.append(_lead(context, Pair(max(trained[1:], key=lambda g: g.accuracy), best)))
     if not ahead.runs:
         said.append(f"{ahead.label}: {_flattering(context, ahead)}")
     yield Figure(f"Use this: {best.label}", "; ".join(said), "models")
 
 
-def _lead(pair: Pair) -> str:
-    """Over the next best, whichever it is."""
+def _lead(context: Context, pair: Pair) -> str:
+    """Over the next best, whichever it is; where a final passed over a better one, that."""
+    if pair.gain < 0:
+        ahead = Pair(pair.second, pair.first)
+        return (
+            f"{ahead.second.label} is {points(ahead.gain, 1)} points{ends(ahead.interval())} ahead "
+            f"here, but its study's {context.final} did not take it for better"
+        )
     interval = pair.interval()
-    gain = f"{points(pair.gain, 1)} points{_ends(interval)}"
+    gain = f"{points(pair.gain, 1)} points{ends(interval)}"
     unequal = f" (not alike: {pair.unequal})" if pair.unequal else ""
     if interval and interval.low <= 0:
         return f"not settled against {pair.first.label}, the next best: {gain}{unequal}"
     return f"{gain} over {pair.first.label}, the next best{unequal}"
 
 
-def _ends(interval: Interval | None) -> str:
-    """Of an interval, where there is one."""
-    return "" if interval is None or math.isnan(interval.low) else f" [{span(interval)}]"
-
-
 def _flattering(context: Context, group: Group) -> str:
-    assert group.study is not None
-    trials = group.study.summary.trials
+    study = group.study
+    assert study is not None
     return (
-        f"{percent(group.accuracy, 1)} on validation is the best of {trials} trials on the photos "
-        "the search chose by, and flatters until it is retrained"
+        f"{percent(group.accuracy, 1)} on validation is {study.best_of} "
+        "on the photos the search chose by, and flatters until it is retrained"
     )
 
 
@@ -71,19 +70,36 @@ def _models(context: Context) -> Iterator[Figure]:
         first, second = modes[:2]
         over = f"{WORDS.get(first.mode, first.mode)} over {WORDS.get(second.mode, second.mode)}"
         pair = Pair(second, first)
-        what = f"points{_ends(pair.interval())}, {over}, best of each"
+        which = "kept" if any(ahead_of(context.groups, g) for g in modes[:2]) else "best"
+        what = f"points{ends(pair.interval())}, {over}, {which} of each"
         yield Figure(points(pair.gain, 1), what, "models")
 
 
 def _search(context: Context) -> Iterator[Figure]:
     for study in context.material.studies:
-        if pair := searched(context.groups, str(study.folder)):
+        if study.summary.final and study.keeps_incumbent:
+            yield Figure("nothing better", _kept(context, study), "search")
+        elif pair := searched(context.groups, str(study.folder)):
             over = f"over {pair.first.label}, the best known without it"
             trial = "" if pair.second.runs else ", not retrained"
             what = (
-                f"points{_ends(pair.interval())} from the search, {pair.second.kind}{trial}, {over}"
+                f"points{ends(pair.interval())} from the search, {pair.second.kind}{trial}, {over}"
             )
             yield Figure(points(pair.gain, 1), what, "search")
+
+
+def _kept(context: Context, study: StudyMaterial) -> str:
+    """That a final kept the incumbent, and how its rival does here."""
+    known, rival = (
+        group_of(context.groups, str(study.folder), r) for r in ("baseline", "searched")
+    )
+    if known is None or rival is None:
+        return f"than its incumbent, by the final of {study.name}"
+    pair = Pair(known, rival)
+    return (
+        f"than {known.label}, by the final of {study.name}; {rival.label}: "
+        f"{points(pair.gain, 1)} points{ends(pair.interval())} on {context.split}"
+    )
 
 
 def _cost(context: Context) -> Iterator[Figure]:

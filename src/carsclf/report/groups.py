@@ -12,8 +12,10 @@ import pandas as pd
 from carsclf.analysis.comparison import Interval, wilson
 from carsclf.analysis.mistakes import split_errors
 from carsclf.records import Predictions
-from carsclf.report.material import METRIC, Flat, Material, StudyMaterial, TrainedRun
+from carsclf.report.flat import Flat
+from carsclf.report.material import Material, TrainedRun
 from carsclf.report.settings import identity, is_default, same, says_something, under
+from carsclf.report.studies import INCUMBENT, METRIC, StudyMaterial
 
 MODELS = {
     "resnet18": "ResNet-18",
@@ -25,13 +27,19 @@ MODELS = {
 }
 """How models are called on the page, whatever their weights; others keep timm's name."""
 WORDS = {"finetune": "fine-tuned", "freeze": "frozen", "partial": "partly frozen"}
-ROLES = {"baseline": ", baseline", "winner": ", searched", "": ""}
-DEFAULT, UNTRAINED = ", our default", ", not retrained"
+ROLES = {
+    "baseline": ", baseline",
+    "searched": ", searched",
+    "further": ", searched, runner-up",
+    "": "",
+}
+"""A study's: what it began with, what its search proposes, and what else came into its final."""
+DEFAULT, START, UNTRAINED = ", our default", ", known before", ", not retrained"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one configuration, judged on one split; or a study's own word for its winner."""
+    """Runs of one configuration, judged on one split; or a study's own word for its proposal."""
 
     model: str
     mode: str
@@ -43,14 +51,37 @@ class Group:
     note: str = ""
     default: bool = False
     """Whether it is trained as train.py trains if nothing is tuned."""
+    trial: int | None = None
+    """In the study's final: the trial whose configuration this is."""
 
     @property
     def label(self) -> str:
         """What figures and tables call it; random weights and mere trials are marked."""
         mark = " [RANDOM weights]" if self.random else ""
-        role = DEFAULT if self.default and self.role != "winner" else ROLES[self.role]
+        role = DEFAULT if self.default and not self.found else ROLES[self.role]
+        role = START if self.given else role
         role += "" if self.runs else UNTRAINED
         return f"{self.kind}{role}{self.note}{mark}"
+
+    @property
+    def found(self) -> bool:
+        """Whether a study proposes it."""
+        return self.role in ("searched", "further")
+
+    @property
+    def given(self) -> bool:
+        """Whether that study was told of it (search.start), so that no search found it."""
+        if self.study is None or not self.found:
+            return False
+        trial = self.study.proposed if self.trial is None else self.trial
+        return self.study.role(trial) == "start"
+
+    @property
+    def passed_over(self) -> bool:
+        """Whether its study's final kept another configuration, whatever it reaches here."""
+        if self.study is None or self.trial is None:
+            return False
+        return self.trial != self.study.summary.winner
 
     @property
     def kind(self) -> str:
@@ -66,8 +97,8 @@ class Group:
     def precision(self) -> str:
         """In which numbers it was trained."""
         known = {run.run.precision for run in self.runs}
-        if not self.runs and self.study is not None and self.study.best is not None:
-            known = {self.study.best.precision}
+        if not self.runs and self.study is not None and self.study.record is not None:
+            known = {self.study.record.precision}
         return ", ".join(sorted(known))
 
     @property
@@ -78,11 +109,10 @@ class Group:
 
     @cached_property
     def seeds(self) -> list[float]:
-        """Accuracy of each run in [0, 1]; of a winner that was not retrained, the search's own."""
+        """Accuracy of each run in [0, 1]; of a proposal nobody retrained, the search's own."""
         if not self.runs:
             assert self.study is not None
-            assert self.study.summary.best is not None
-            return [self.study.summary.best]
+            return [self.study.reached]
         return [self._accuracy(run) for run in self.runs]
 
     def _accuracy(self, run: TrainedRun) -> float:
@@ -175,7 +205,7 @@ def hits(predictions: Predictions) -> np.ndarray:
 
 
 def best_by_mode(groups: Iterable[Group]) -> dict[str, Group]:
-    """The first group of each mode: the best one, as groups stand best first."""
+    """The first group of each mode: the one to use, as groups stand in that order."""
     best: dict[str, Group] = {}
     for group in groups:
         best.setdefault(group.mode, group)
@@ -183,33 +213,82 @@ def best_by_mode(groups: Iterable[Group]) -> dict[str, Group]:
 
 
 def make_groups(material: Material) -> list[Group]:
-    """All configurations, with their roles, best first; winners nobody retrained come along."""
-    gathered: dict[frozenset[Any], list[TrainedRun]] = {}
-    for run in material.runs:
-        gathered.setdefault(identity(run.config), []).append(run)
-    groups = [_group(runs, material.split) for runs in gathered.values()]
+    """All configurations with their roles: best first, then those that a final passed over.
+
+    A study decides on validation, and what it kept is kept here: choosing anew by the split of
+    judgement would flatter. Proposals that nobody retrained come along.
+    """
+    groups = [_group(runs, material.split) for runs in _gathered(material).values()]
     for study in material.studies:
         groups = _with_roles(groups, study)
-        retrained = any(g.study is study and g.role == "winner" for g in groups)
-        if not retrained and material.split == "val" and study.summary.metric == METRIC:
-            winner = Group(study.model, study.mode, (), "val", study.winner, "winner", study)
-            groups.append(winner)
-    return sorted(groups, key=lambda g: (-g.accuracy, sum(g.hours)))
+        retrained = any(g.study is study and g.role == "searched" for g in groups)
+        if (
+            study.proposes
+            and not retrained
+            and material.split == "val"
+            and study.summary.metric == METRIC
+        ):
+            kind = (study.model, study.mode)
+            groups.append(Group(*kind, (), "val", study.proposal, "searched", study))
+    return sorted(groups, key=lambda g: (g.passed_over, -g.accuracy, sum(g.hours)))
+
+
+def _gathered(material: Material) -> dict[Any, list[TrainedRun]]:
+    """Runs of one configuration; two studies' finals stay apart, as equal seeds are equal runs.
+
+    A run by hand joins the final of its configuration where it was judged on the same photos.
+    """
+    gathered: dict[Any, list[TrainedRun]] = {}
+    for run in sorted(material.runs, key=lambda r: r.study is None):
+        own = identity(run.config)
+        key = (str(run.study.folder) if run.study else "", run.trial, own)
+        if run.study is None:
+            photos = _photos(run, material.split)
+            joined = (
+                k
+                for k, (first, *_) in gathered.items()
+                if k[2] == own and k[0] and _photos(first, material.split) == photos
+            )
+            key = next(joined, key)
+        gathered.setdefault(key, []).append(run)
+    return gathered
+
+
+def _photos(run: TrainedRun, split: str) -> set[str]:
+    return set(run.predictions[split].ids) if split in run.predictions else set()
 
 
 def _group(runs: list[TrainedRun], split: str) -> Group:
-    run, config = runs[0].run, runs[0].config
-    return Group(run.model, run.mode, tuple(runs), split, config, default=is_default(config))
+    first, run, config = runs[0], runs[0].run, runs[0].config
+    return Group(
+        *(run.model, run.mode, tuple(runs), split, config),
+        role=_role(first.study, first.trial),
+        study=first.study,
+        default=is_default(config),
+        trial=first.trial,
+    )
+
+
+def _role(study: StudyMaterial | None, trial: int | None) -> str:
+    """Of a configuration in a study's final."""
+    if study is None or trial is None:
+        return ""
+    if study.role(trial) == INCUMBENT:
+        return "baseline"
+    return "searched" if trial == study.proposed else "further"
 
 
 def _with_roles(groups: list[Group], study: StudyMaterial) -> list[Group]:
-    """Of the study's own training: the winner, and the baseline, which has its own settings."""
+    """What was trained by hand of the study's own: its proposal, and what it began with."""
+    own = {g.role for g in groups if g.study is study}
     free = [g for g in groups if not g.role and _same_training(g.config, study)]
-    winner = next((g for g in free if _differences(g.config, study.winner, study) == []), None)
-    rest = [g for g in free if g is not winner]
-    baseline = next((g for g in rest if _differences(g.config, study.config, study) == []), None)
-    roles = {id(winner): "winner", id(baseline): "baseline"}
-    return [replace(g, role=roles[id(g)], study=study) if id(g) in roles else g for g in groups]
+    found: dict[int, str] = {}
+    for role, config in (("searched", study.proposal), ("baseline", study.config)):
+        fits = (g for g in free if _differences(g.config, config, study) == [])
+        group = next((g for g in fits if id(g) not in found), None)
+        if group is not None and role not in own and (study.proposes or role == "baseline"):
+            found[id(group)] = role
+    return [replace(g, role=found[id(g)], study=study) if id(g) in found else g for g in groups]
 
 
 def _same_training(config: Flat, study: StudyMaterial) -> bool:

@@ -1,25 +1,18 @@
 """What a report is made from, read back: trained runs and studies, and whether they compare."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
-from omegaconf import OmegaConf
 
-from carsclf.analysis.parallel import scaling, segments
 from carsclf.errors import CheckpointError, DataError
 from carsclf.files import AnyPath
 from carsclf.records import ModelCard, Predictions, Run, RunFolder
-from carsclf.tuning.study.records import StudyFolder, StudySummary
-
-Flat = dict[str, Any]
-METRIC = "val/top1"
+from carsclf.report.flat import Flat, read_config, read_overrides
+from carsclf.report.studies import METRIC, StudyMaterial
 
 
 @dataclass(frozen=True)
@@ -34,13 +27,19 @@ class TrainedRun:
     class_names: list[str] | None
     overrides: list[str] | None
     """What train.py was told; None where no command line was recorded."""
+    study: StudyMaterial | None = None
+    """In whose final it was trained; None: by hand."""
+    trial: int | None = None
+    """Of that study: the trial whose configuration it has."""
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return f"{self.study.name}-{self.folder.name}" if self.study else self.folder.name
 
     @classmethod
-    def read(cls, folder: AnyPath) -> "TrainedRun":
+    def read(
+        cls, folder: AnyPath, study: StudyMaterial | None = None, trial: int | None = None
+    ) -> "TrainedRun":
         """Raises CheckpointError for what is no run, DataError for predictions without shares."""
         files = RunFolder(folder)
         run = Run.read(files.run)
@@ -59,93 +58,13 @@ class TrainedRun:
             predictions,
             names[0] if names else None,
             read_overrides(files.overrides),
+            study,
+            trial,
         )
 
     @property
     def source(self) -> str:
         return _name(self.run.source)
-
-
-@dataclass(frozen=True)
-class StudyMaterial:
-    """One study folder; `winner` is what its best trial was given, `best` how it went, if known."""
-
-    folder: Path
-    summary: StudySummary
-    config: Flat
-    trials: pd.DataFrame
-    curves: pd.DataFrame
-    events: list[dict[str, Any]]
-    winner: Flat
-    best: Run | None
-
-    @property
-    def name(self) -> str:
-        return self.summary.name
-
-    @property
-    def mode(self) -> str:
-        return str(self.config.get("mode.name", ""))
-
-    @property
-    def model(self) -> str:
-        return str(self.config.get("model.name", ""))
-
-    @property
-    def source(self) -> str:
-        return str(self.config.get("data.name", ""))
-
-    @property
-    def protocol(self) -> str | None:
-        """None where the data chose it (auto) and no trial tells which it was."""
-        told = self.best.protocol if self.best else self.config.get("data.protocol")
-        return None if told == "auto" else told
-
-    @property
-    def random_weights(self) -> bool:
-        return self.best is not None and self.best.weights == "random"
-
-    @property
-    def searched(self) -> list[str]:
-        """The searched keys."""
-        prefix = "values."
-        return [c.removeprefix(prefix) for c in self.trials.columns if c.startswith(prefix)]
-
-    @cached_property
-    def scaling(self) -> pd.DataFrame | None:
-        """Its journal scheduled anew on 1 to 100 workers; None where no epoch was timed."""
-        parts = segments(self.events)
-        return scaling(parts) if any(part.seconds for part in parts) else None
-
-    @property
-    def metric(self) -> str:
-        """The column of `curves` that is shown: accuracy on validation where it is known."""
-        return METRIC if METRIC in self.curves else self.summary.metric
-
-    @classmethod
-    def read(cls, root: AnyPath) -> "StudyMaterial":
-        """Raises CheckpointError for what is no study, DataError where no trial has finished."""
-        files = StudyFolder(root)
-        summary = StudySummary.read(files.summary)
-        known = summary.best is not None and math.isfinite(summary.best)
-        if not known or summary.best_trial is None:
-            why = ", ".join(f"{count} {what}" for what, count in summary.statuses.items())
-            raise DataError(
-                f"{root} has no finished trial ({why or 'none was started'}): go on with "
-                f"python tune.py resume={root}, or leave it out of studies="
-            )
-        for path in (files.trials, files.curves):
-            if not path.is_file():
-                raise CheckpointError(f"{path} is missing: is {root} a study folder?")
-        config, trials = read_config(files.config), pd.read_parquet(files.trials)
-        trial = RunFolder(files.trial(f"{summary.best_trial:04d}"))
-        values = trials.set_index("trial").loc[summary.best_trial]
-        searched = {c[7:]: v for c, v in values.items() if str(c).startswith("values.")}
-        winner = read_config(trial.config) if trial.config.is_file() else config | searched
-        best = Run.read(trial.run) if trial.run.is_file() else None
-        events = _events(files.events)
-        curves = pd.read_parquet(files.curves)
-        return cls(files.root, summary, config, trials, curves, events, winner, best)
 
 
 @dataclass(frozen=True)
@@ -177,9 +96,20 @@ class Material:
 
 
 def read_material(runs: Sequence[AnyPath], studies: Sequence[AnyPath]) -> Material:
-    """Reads all folders; raises DataError where what they hold is not comparable."""
-    read = [TrainedRun.read(folder) for folder in runs]
+    """Reads all folders, and the runs of each study's final with it.
+
+    Raises DataError where what they hold is not comparable.
+    """
     searched = [StudyMaterial.read(folder) for folder in studies]
+    finals = [
+        TrainedRun.read(folder, study, trial)
+        for study in searched
+        for trial, folders in study.finals.items()
+        for folder in folders
+    ]
+    known = {run.folder.resolve() for run in finals}
+    read = [TrainedRun.read(f) for f in runs if Path(f).expanduser().resolve() not in known]
+    read += finals
     if not read and not searched:
         raise DataError("nothing to report on: name runs=[<run folder>,...] or studies=[...]")
     split = "test" if read and all("test" in r.predictions for r in read) else "val"
@@ -200,7 +130,7 @@ def _check(runs: list[TrainedRun], studies: list[StudyMaterial], split: str) -> 
     facts = [(str(r.folder), _facts(r.run, split) | _class_list(r)) for r in runs]
     for study in studies:
         known = {"data": study.source, "protocol": study.protocol}
-        facts.append((str(study.folder), _facts(study.best, split) if study.best else known))
+        facts.append((str(study.folder), _facts(study.record, split) if study.record else known))
     for name, known in facts[1:]:
         first, others = facts[0]
         for what, value in known.items():
@@ -237,38 +167,3 @@ def _brief(one: Any, other: Any) -> str:
     place = next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
     a, b = ((x[place] if place < len(x) else "nothing") for x in (one, other))
     return f"differs at class {place} ({a!r} against {b!r})"
-
-
-def read_overrides(path: Path) -> list[str] | None:
-    """A file of overrides; None where there is none."""
-    return list(yaml.safe_load(path.read_text()) or []) if path.is_file() else None
-
-
-def read_config(path: Path) -> Flat:
-    """A config.yaml as dotted keys."""
-    return flat(OmegaConf.load(path))
-
-
-def flat(config: Any) -> Flat:
-    """A configuration as dotted keys, values as they stand."""
-    return _flat(OmegaConf.to_container(config), "")
-
-
-def _flat(node: Any, path: str) -> Flat:
-    if not isinstance(node, dict) or not node:
-        return {path: node}
-    parts = [_flat(value, f"{path}.{key}" if path else str(key)) for key, value in node.items()]
-    return {key: value for part in parts for key, value in part.items()}
-
-
-def _events(path: Path) -> list[dict[str, Any]]:
-    """The study's journal; a last line torn by a kill is passed over."""
-    if not path.is_file():
-        return []
-    events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            break
-    return events

@@ -76,8 +76,8 @@ class Pair:
 
 
 def make_pairs(groups: list[Group]) -> list[Pair]:
-    """Each study's winner against what was known and what it began with, then all against the
-    best."""
+    """Each study's proposal against what was known and what it began with, then all against the
+    first, which is the one to use."""
     pairs: list[Pair] = []
     for study in studies_of(groups):
         for pair in (searched(groups, study), retuned(groups, study)):
@@ -101,29 +101,45 @@ def studies_of(groups: list[Group]) -> list[str]:
 
 
 def group_of(groups: list[Group], study: str, role: str) -> Group | None:
-    """A study's baseline or winner."""
+    """A study's baseline or what it proposes (searched)."""
     own = (g for g in groups if g.study is not None and str(g.study.folder) == study)
     return next((g for g in own if g.role == role), None)
 
 
 def searched(groups: list[Group], study: str) -> Pair | None:
-    """What a search adds: from the best that is known without one to the study's winner.
+    """From the best that is known without a search to what the study's search proposes.
 
     Known is whatever was trained of the same network, mode and picture size and no search found:
     the study's baseline, our default, settings of one's own. None where one side is missing.
     """
-    winner = group_of(groups, study, "winner")
-    if winner is None:
+    proposal = group_of(groups, study, "searched")
+    if proposal is None:
         return None
-    alike = (g for g in groups if g.kind == winner.kind and g.size in (winner.size, None))
-    known = next((g for g in alike if g.runs and g.role != "winner"), None)
-    return None if known is None else Pair(known, winner)
+    alike = [g for g in groups if g.kind == proposal.kind and g.size in (proposal.size, None)]
+    known = [g for g in alike if g.runs and g is not proposal and (not g.found or g.given)]
+    return Pair(max(known, key=lambda g: g.accuracy), proposal) if known else None
+
+
+def adopted(groups: list[Group], study: str) -> Pair | None:
+    """From the same to what the study says to use: its proposal, or the incumbent that it keeps."""
+    pair, kept = searched(groups, study), group_of(groups, study, "baseline")
+    if pair is None or kept is None or not pair.second.passed_over:
+        return pair
+    return Pair(pair.first, kept)
 
 
 def retuned(groups: list[Group], study: str) -> Pair | None:
-    """From a study's own settings to its winner; None where one of them is missing."""
-    base, winner = (group_of(groups, study, role) for role in ("baseline", "winner"))
-    return None if base is None or winner is None else Pair(base, winner)
+    """From a study's own settings to its proposal; None where one of them is missing."""
+    base, proposal = (group_of(groups, study, role) for role in ("baseline", "searched"))
+    return None if base is None or proposal is None else Pair(base, proposal)
+
+
+def ahead_of(groups: list[Group], group: Group) -> Group | None:
+    """Of the same mode, the best that a final passed over and that reaches more than `group`."""
+    alike = (g for g in groups if g.mode == group.mode and g.passed_over)
+    return max(
+        (g for g in alike if g.accuracy > group.accuracy), key=lambda g: g.accuracy, default=None
+    )
 
 
 def pair_table(pairs: list[Pair]) -> pd.DataFrame:

@@ -54,7 +54,7 @@ def published(material: Material, group: Group) -> Published | None:
 def published_accuracy(material: Material, group: Group) -> float | None:
     """Of the role that a configuration has in its study."""
     figures = published(material, group)
-    if figures is None or group.role not in ("baseline", "winner"):
+    if figures is None or group.role not in ("baseline", "searched"):
         return None
     return figures.baseline if group.role == "baseline" else figures.searched
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from carsclf.report.context import Context
-from carsclf.report.material import Flat, StudyMaterial, TrainedRun
+from carsclf.report.flat import Flat
+from carsclf.report.material import TrainedRun
+from carsclf.report.studies import StudyMaterial
 from carsclf.report.words import placeless
 
 FOLDER = "repeat"
@@ -24,24 +26,45 @@ def this_page(context: Context) -> list[str]:
     """The page again, from the same folders."""
     material = context.material
     studies = [local(s.folder) for s in material.studies]
-    runs = [local(r.folder) for r in material.runs]
+    runs = [local(r.folder) for r in by_hand(context)]
     return explained([report_command(context, studies, runs, local(context.desk.folder))])
 
 
 def everything(context: Context) -> list[str]:
     """Studies, trainings, predictions and the page, from nothing, into FOLDER."""
-    material = context.material
+    material, runs = context.material, by_hand(context)
     lines = [study_command(study) for study in material.studies]
-    named = list(zip(material.runs, names_of(material.runs), strict=True))
+    named = list(zip(runs, names_of(runs), strict=True))
     lines += [run_command(run, name) for run, name in named]
     again = {str(r.folder): f"{FOLDER}/{name}" for r, name in named if r.overrides is not None}
     if material.clean:
-        lines += [shell("python evaluate.py", f"run={at}", "split=test") for at in again.values()]
+        lines += evaluation(list(again.values()))
+        finals = [s for s in material.studies if s.finals and begun(s) is not None]
+        lines += [final_evaluation(f"{FOLDER}/{study.name}") for study in finals]
     studies = [
         local(s.folder) if begun(s) is None else f"{FOLDER}/{s.name}" for s in material.studies
     ]
-    runs = [again.get(str(run.folder)) or local(run.folder) for run in material.runs]
-    return explained([*lines, report_command(context, studies, runs, f"{FOLDER}/report")])
+    folders = [again.get(str(run.folder)) or local(run.folder) for run in runs]
+    return explained([*lines, report_command(context, studies, folders, f"{FOLDER}/report")])
+
+
+def by_hand(context: Context) -> list[TrainedRun]:
+    """The runs that no study's final trained: those are repeated, and named, with their study."""
+    return [run for run in context.material.runs if run.study is None]
+
+
+def evaluation(runs: Sequence[str], split: str = "test") -> list[str]:
+    """Predictions of runs, in one go."""
+    if not runs:
+        return []
+    several = ["-m"] * (len(runs) > 1)
+    return [shell("python evaluate.py", *several, f"run={','.join(runs)}", f"split={split}")]
+
+
+def final_evaluation(study: str) -> str:
+    """Of whatever came into the final of a study repeated: on several workers, maybe others."""
+    runs = f"$(ls -d {shlex.quote(f'{study}/final')}/* | paste -sd,)"
+    return f'python evaluate.py -m "run={runs}" split=test'
 
 
 def study_command(study: StudyMaterial) -> str:
@@ -53,8 +76,13 @@ def study_command(study: StudyMaterial) -> str:
 
 
 def retrained(study: StudyMaterial) -> str:
-    """The winner trained anew, at full length."""
-    return shell("python train.py", f"overrides={local(study.folder)}/best.yaml", "seed=1")
+    """How its proposal is trained anew, at full length."""
+    at, summary = local(study.folder), study.summary
+    if summary.winner == study.proposed:
+        return shell("python train.py", f"overrides={at}/best.yaml", "seed=1")
+    if not summary.finished:
+        return f"{shell('python tune.py', f'resume={at}')}, which ends with a final"
+    return "a study with a larger search.budget or search.hours ends with a final, which does it"
 
 
 def begun(study: StudyMaterial) -> list[str] | None:
@@ -66,8 +94,10 @@ def begun(study: StudyMaterial) -> list[str] | None:
 def run_command(run: TrainedRun, name: str) -> str:
     """As it was started, with what the machine settled; a comment where that is not known."""
     if run.overrides is None:
-        at = link(run.folder)
-        return f"# {run.name}: its command was not recorded; its settings are in {at}/config.yaml"
+        return (
+            f"# {run.name}: its command was not recorded; its settings are in "
+            f"{link(run)}/config.yaml"
+        )
     typed = {o.partition("=")[0] for o in run.overrides}
     settled = [k for k in SETTLED if k not in typed and run.config.get(k) is not None]
     fixed = [f"{key}={written(run.config[key])}" for key in settled]
@@ -102,8 +132,14 @@ def to_get_predictions(context: Context) -> list[str]:
     """Of each run that has none."""
     runs = [run for run in context.material.runs if not run.predictions] or context.material.runs
     split = "test" if any(run.run.split_sizes.get("test") for run in runs) else "val"
-    at = [local(run.folder) for run in runs] or ["runs/train/<run>"]
-    return explained([shell("python evaluate.py", f"run={run}", f"split={split}") for run in at])
+    return explained(evaluation([at(run) for run in runs] or ["runs/train/<run>"], split))
+
+
+def to_judge_on_test(context: Context) -> list[str]:
+    """Predictions of test for every run that lacks them, where the protocol has a test split."""
+    runs = [r for r in context.material.runs if "test" not in r.predictions]
+    there = [at(run) for run in runs if run.run.split_sizes.get("test")]
+    return explained(evaluation(there)) if there else []
 
 
 def _evaluated(context: Context, name: str) -> list[str]:
@@ -115,7 +151,7 @@ def _evaluated(context: Context, name: str) -> list[str]:
 def _with(context: Context, *, run: str | None = None, study: str | None = None) -> str:
     material = context.material
     studies = [*(local(s.folder) for s in material.studies), *([study] if study else [])]
-    runs = [*(local(r.folder) for r in material.runs), *([run] if run else [])]
+    runs = [*(local(r.folder) for r in by_hand(context)), *([run] if run else [])]
     return report_command(context, studies, runs, f"{FOLDER}/report")
 
 
@@ -191,6 +227,13 @@ def local(folder: Path) -> str:
     return f"<{folder.name}>" if here.parts[:1] == ("..",) else here.as_posix()
 
 
-def link(folder: Path) -> str:
+def at(run: TrainedRun) -> str:
+    """A run folder as seen from here; of a final, below its study."""
+    if run.study is None:
+        return local(run.folder)
+    return f"{local(run.study.folder)}/{run.folder.relative_to(run.study.folder).as_posix()}"
+
+
+def link(run: TrainedRun) -> str:
     """The same, for a reader: its name where it lies elsewhere; no machine's paths."""
-    return local(folder).strip("<>")
+    return at(run).replace("<", "").replace(">", "")

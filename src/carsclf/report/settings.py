@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 
 import carsclf
-from carsclf.report.material import Flat, flat
+from carsclf.report.flat import Flat, flat
 
 BESIDE = ("logger", "objective", "space", "search", "cluster", "resources")
 """Groups that say nothing of what was trained."""

@@ -9,6 +9,7 @@ from carsclf.figures.cost import hours
 
 __all__ = [
     "count",
+    "ends",
     "hours",
     "listed",
     "money",
@@ -43,6 +44,11 @@ def span(interval: Interval, digits: int = 1) -> str:
         return "–"
     ends = (f"{100 * end:.{digits}f}".replace("-", "−") for end in (interval.low, interval.high))
     return " to ".join(ends)
+
+
+def ends(interval: Interval | None) -> str:
+    """The same in brackets, where there is an interval: ` [0.4 to 3.8]`."""
+    return "" if interval is None or math.isnan(interval.low) else f" [{span(interval)}]"
 
 
 def p_value(p: float) -> str:

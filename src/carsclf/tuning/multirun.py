@@ -17,9 +17,24 @@ from carsclf.errors import CarsclfError
 from carsclf.options.command_line import argument, say_next
 from carsclf.terminal import terminal
 from carsclf.tuning.study.display import random_weights
-from carsclf.tuning.study.records import StudyFolder, StudySummary
+from carsclf.tuning.study.records import Finalist, StudyFolder, StudySummary
 
-COLUMNS = ("study", "search", "metric", "best", "trial", "trials", "spent", "seconds", "failed")
+COLUMNS = (
+    *(
+        "study",
+        "search",
+        "metric",
+        "best",
+        "trial",
+        "found",
+        "trials",
+        "spent",
+        "seconds",
+        "failed",
+    ),
+)
+
+SHARES = ("top1", "top5", "accuracy", "macro_f1")
 
 
 class Comparison(Callback):
@@ -81,9 +96,31 @@ def _row(label: str, folder: Path | None) -> dict[str, Any]:
         "metric": summary.metric,
         "best": "failed" if summary.best is None else f"{summary.best:.4f}{mark}",
         "trial": summary.best_trial,
+        "found": found(summary),
         "trials": summary.trials,
         "spent": f"{summary.spent:.2f}",
         "seconds": f"{summary.seconds:.0f}",
         "failed": len(summary.failures),
         "folder": str(folder),
     }
+
+
+def found(summary: StudySummary) -> str:
+    """What the winner is worth against the incumbent: nothing better, or +2.1 [0.4 to 3.8].
+
+    In points where the metric is a share such as val/top1, else in its own units.
+    """
+    entries = [Finalist(**entry) for entry in summary.final]
+    won = next((entry for entry in entries if entry.trial == summary.winner), None)
+    if won is None:
+        return "no final"
+    if won.role == "incumbent":
+        return "nothing better"
+    if won.difference is None:
+        return "no incumbent to compare"
+    share = summary.metric.endswith(SHARES)
+    gain, *ends = (
+        "unknown" if value is None else f"{100 * value:.1f}" if share else f"{value:.3g}"
+        for value in (won.difference, won.low, won.high)
+    )
+    return f"+{gain} [{' to '.join(ends)}]"

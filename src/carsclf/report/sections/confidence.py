@@ -47,7 +47,7 @@ def section(context: Context) -> Section:
         "reliability",
         f"Reliability: accuracy in 15 bins of confidence, dots by number of photos. "
         f"{context.judged}, runs of median accuracy"
-        + (f"; the best {MOST} of {len(bins)}." if len(bins) > MOST else "."),
+        + (f"; the first {MOST} of {len(bins)}." if len(bins) > MOST else "."),
         lambda path: draw_calibration(few, path),
     )
     chosen = dict(list(curves.items())[:MOST])

@@ -1,6 +1,7 @@
 """3. What do they cost?"""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,11 @@ from carsclf.analysis.cost import StudyCost, money, per_point, study_cost
 from carsclf.figures.cost import draw_costs
 from carsclf.report.context import Context
 from carsclf.report.groups import best_by_mode
-from carsclf.report.material import StudyMaterial
 from carsclf.report.page import Section
-from carsclf.report.pairs import searched
+from carsclf.report.pairs import adopted
 from carsclf.report.published import TRIALS, published
 from carsclf.report.repeat import to_get_a_study
+from carsclf.report.studies import StudyMaterial
 from carsclf.report.words import hours, listed, points
 from carsclf.report.words import money as written
 
@@ -85,11 +86,14 @@ def training_table(context: Context) -> pd.DataFrame:
 
 
 def cost_of(study: StudyMaterial) -> StudyCost | None:
-    """Of a study whose trials were timed."""
+    """Of a study whose trials were timed, its final included."""
     spent, seconds = study.trials[["cost", "seconds"]].to_numpy(float).sum(axis=0)
+    final = study.final_trainings
+    spent += final["epochs"].sum() / study.summary.horizon
+    seconds += final["seconds"].sum()
     if not spent or not seconds:
         return None
-    return study_cost(float(seconds), float(spent), len(study.trials))
+    return study_cost(float(seconds), float(spent), len(study.trials) + len(final))
 
 
 def study_table(context: Context) -> pd.DataFrame:
@@ -99,7 +103,7 @@ def study_table(context: Context) -> pd.DataFrame:
         cost = cost_of(study)
         if cost is None:
             continue
-        pair = searched(context.groups, str(study.folder))
+        pair = adopted(context.groups, str(study.folder))
         price, currency = context.price.price_per_hour, context.price.currency
         gain = pair.gain if pair else None
         paid = money(cost.paid, price)
@@ -109,6 +113,8 @@ def study_table(context: Context) -> pd.DataFrame:
                 "label": study.name,
                 "mode": study.mode,
                 "trials": cost.trials,
+                "final": len(final := study.final_trainings),
+                "final_paid": final["seconds"].sum() / 3600,
                 "full_trainings": cost.full_trainings,
                 "one": cost.one,
                 "paid": cost.paid,
@@ -137,17 +143,20 @@ def _nan(value: float | None) -> float:
 def _study_table(context: Context, made: Section, studies: pd.DataFrame) -> None:
     turned = studies.set_index("label").T
     currency = context.price.currency
+    final = bool(studies["final"].to_numpy().any())
     rows = {
         "trials": ("trials", str),
+        **({"of which trainings of the final": ("final", str)} if final else {}),
         "full trainings' worth of epochs": ("full_trainings", lambda v: f"{v:.1f}"),
         "device hours per full training's worth": ("one", hours),
         "paid, device hours": ("paid", hours),
+        **({"of which the final": ("final_paid", hours)} if final else {}),
         "as many full trainings, device hours": ("as_full", hours),
         "wall-clock": ("wall_clock", hours),
         "paid, money": ("money_paid", lambda v: written(v, currency)),
         "as many full trainings, money": ("money_as_full", lambda v: written(v, currency)),
         "best known without it": ("known", str),
-        "gain over that, points": ("gain", points),
+        "gain over that of what it keeps, points": ("gain", points),
         "paid hours per point gained": ("hours_per_point", str),
         "paid money per point gained": ("money_per_point", str),
     }
@@ -166,6 +175,10 @@ def _study_table(context: Context, made: Section, studies: pd.DataFrame) -> None
     context.desk.table(made, "study_costs", shown, caption, show)
 
 
+def _for_final(study: dict[Any, Any]) -> str:
+    return f" ({hours(study['final_paid'])} of it for its final)" if study["final"] else ""
+
+
 def _answer(context: Context, studies: pd.DataFrame) -> str:
     said = []
     best = best_by_mode(g for g in context.groups if g.runs)
@@ -174,8 +187,8 @@ def _answer(context: Context, studies: pd.DataFrame) -> str:
         said.append(f"from start to end, one training takes {listed(each)}")
     if len(studies):
         each = [
-            f"{s['label']} paid {hours(s['paid'])}, where {s['trials']} full trainings would have "
-            f"taken {hours(s['as_full'])}"
+            f"{s['label']} paid {hours(s['paid'])}{_for_final(s)}, where {s['trials']} full "
+            f"trainings would have taken {hours(s['as_full'])}"
             for s in studies.to_dict("records")
         ]
         said.append(f"of epochs alone, as timed in the study, {listed(each)}")

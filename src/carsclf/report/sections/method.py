@@ -16,9 +16,11 @@ def section(context: Context) -> Section:
     made = Section("method", "How it was done")
     runs, studies = context.material.runs, context.material.studies
     seeds = sorted({run.run.seed for run in runs})
+    final = sum(run.study is not None for run in runs)
+    of_these = f", {final} of them of the studies' finals" if final else ""
     made.answer = (
-        f"{len(runs)} runs (seeds {', '.join(map(str, seeds)) or 'none'}) and {len(studies)} "
-        f"studies on {context.material.source}, judged on {context.judged}."
+        f"{len(runs)} runs (seeds {', '.join(map(str, seeds)) or 'none'}{of_these}) and "
+        f"{len(studies)} studies on {context.material.source}, judged on {context.judged}."
     )
     made.definitions(_facts(context), "The data and its protocol")
     if runs:
@@ -60,7 +62,7 @@ def _runs(context: Context, made: Section) -> None:
             rows.append(
                 {
                     "configuration": group.label,
-                    "run": link(run.folder),
+                    "run": link(run),
                     "seed": run.run.seed,
                     "weights": Path(run.run.weights).name,
                     "epochs": f"{run.run.reported} ({run.run.reported_epoch} of {run.run.epochs})",

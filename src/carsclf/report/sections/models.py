@@ -9,12 +9,12 @@ import pandas as pd
 from carsclf.figures.accuracy import draw_accuracies
 from carsclf.figures.learning_curves import draw_learning_curves
 from carsclf.report.context import Context
-from carsclf.report.groups import WORDS, best_by_mode
+from carsclf.report.groups import WORDS, Group, best_by_mode
 from carsclf.report.page import Section, Show
-from carsclf.report.pairs import Pair, pair_table
+from carsclf.report.pairs import Pair, ahead_of, pair_table
 from carsclf.report.published import PROTOCOL, any_published, published_accuracy
 from carsclf.report.repeat import to_get_a_run
-from carsclf.report.words import count, p_value, percent, points, span
+from carsclf.report.words import count, listed, p_value, percent, points, span
 
 PAIRED = (
     "Gain in points with a 95 % interval from 10,000 bootstrap draws of the photos (seeds "
@@ -84,9 +84,9 @@ def pair_columns(table: pd.DataFrame) -> Show:
 
 
 def accuracy_table(context: Context) -> pd.DataFrame:
-    """One row per configuration."""
+    """One row per configuration, best first."""
     rows = []
-    for group in context.groups:
+    for group in sorted(context.groups, key=lambda g: -g.accuracy):
         interval = group.interval
         beside = published_accuracy(context.material, group)
         rows.append(
@@ -104,6 +104,7 @@ def accuracy_table(context: Context) -> pd.DataFrame:
                 "low": interval.low,
                 "high": interval.high,
                 "published": math.nan if beside is None else beside,
+                "final": _final(group),
                 "seeds": group.seeds,
             }
         )
@@ -122,17 +123,24 @@ def _columns(table: pd.DataFrame) -> dict:
     }
     if bool(table["published"].notna().to_numpy().any()):
         columns["published"] = ("published", percent)
+    if table["final"].astype(bool).to_numpy().any():
+        columns["its study's final"] = ("final", lambda v: v or "–")
     return columns
+
+
+def _final(group: Group) -> str:
+    """What the final made of it; empty for what was in none."""
+    return "" if group.trial is None else "passed over" if group.passed_over else "kept"
 
 
 def _answer(context: Context) -> str:
     groups = context.groups
-    best, lowest = groups[0], groups[-1]
-    by_mode = best_by_mode(groups)
+    best, by_mode = groups[0], best_by_mode(groups)
+    which = {g.mode: "kept" if ahead_of(groups, g) else "best" for g in by_mode.values()}
     if len(by_mode) == 1:
         answer = (
-            f"Only {WORDS.get(best.mode, best.mode)} models were given: the best, {best.label}, "
-            f"is right on {percent(best.accuracy)} ({context.judged})."
+            f"Only {WORDS.get(best.mode, best.mode)} models were given: the {which[best.mode]}, "
+            f"{best.label}, is right on {percent(best.accuracy)} ({context.judged})."
         )
     else:
         first, second = list(by_mode.values())[:2]
@@ -141,14 +149,19 @@ def _answer(context: Context) -> str:
         sure = f" (95 % interval {span(interval)}" if interval else ""
         sure += f"; McNemar p {_p(p)})" if interval and p is not None else ")" if interval else ""
         unsettled = ", which these photos do not settle" if interval and interval.low <= 0 else ""
+        one, other = (f"{which[g.mode]} {WORDS.get(g.mode, g.mode)}" for g in (first, second))
         answer = (
-            f"The best {WORDS.get(first.mode, first.mode)} model, {first.label}, is right on "
-            f"{percent(first.accuracy)} and the best {WORDS.get(second.mode, second.mode)} one, "
-            f"{second.label}, on {percent(second.accuracy)}: {points(pair.gain)} points{sure}"
-            f"{unsettled}; {context.judged}."
+            f"The {one} model, {first.label}, is right on {percent(first.accuracy)} and the "
+            f"{other} one, {second.label}, on {percent(second.accuracy)}: {points(pair.gain)} "
+            f"points{sure}{unsettled}; {context.judged}."
         )
-    if len(groups) > 1 and lowest.accuracy < best.accuracy:
-        apart = Pair(lowest, best)
+    rivals = [rival for g in by_mode.values() if (rival := ahead_of(groups, g))]
+    if rivals:
+        each = [f"{rival.label} reaches {percent(rival.accuracy)}" for rival in rivals]
+        answer += f" Passed over by a {context.final.rstrip(',')}: {listed(each)}."
+    lowest, highest = (end(groups, key=lambda g: g.accuracy) for end in (min, max))
+    if lowest.accuracy < highest.accuracy:
+        apart = Pair(lowest, highest)
         answer += (
             f" Between best and worst ({lowest.label}, {percent(lowest.accuracy)}) lie "
             f"{points(apart.gain).lstrip('+')} points, {percent(apart.less_error, 1)} less error."

@@ -18,8 +18,8 @@ ASSUMPTION = (
     "trial starts as soon as a worker is free, in the recorded order (proposals are taken as free "
     "and as needing no result, which flatters many workers). A paused trial goes on only after all "
     "segments that had ended when the record promoted it (which is the longest such a wait can "
-    "be). Counted are the seconds of epochs; starting, saving and sending are left out, so the "
-    "measured time lies above the line."
+    "be), and a final begins when its whole search has ended. Counted are the seconds of epochs; "
+    "starting, saving and sending are left out, so the measured time lies above the line."
 )
 
 
