@@ -185,6 +185,7 @@ STUDY: Table = {
             "hours": Number(above=0) | Null(),
             "final": Number(at_least=0, below=1),
             "prior": SHARE,
+            "start": Items(Text() | Items(Text())) | Nothing(),
             "trials": COUNT,
             "seed": SEED,
             "grace": Number(above=0, below=1),

@@ -14,9 +14,9 @@ from carsclf.tuning.workers.recorded import Table
 def known_starts(given: Iterable[Any], composition: Composition, space: Space) -> list[Start]:
     """The incumbent, which is the study as composed, and the entries of `search.start`.
 
-    An entry is a list of overrides, which go on top of the study's own, or the best.yaml of an
-    earlier study, of which only what this space searches is taken: its data or its image size may
-    have been others. Raises ConfigError naming an entry that does not compose.
+    An entry is a list of overrides (or a text of them, with blanks between), which go on top of
+    the study's own, or the best.yaml of an earlier study, of which only what this space searches is
+    taken: its data or its image size may have been others. Raises ConfigError naming an entry that does not compose.
     """
     starts = [Start("incumbent", [], *space.raw_of(composition.values([], space)))]
     for entry in given:
@@ -46,7 +46,7 @@ def _overrides(entry: Any, space: Space) -> list[str]:
     if not isinstance(listed, list | tuple) or not all("=" in str(item) for item in listed):
         raise ConfigError(
             f"search.start: {_shown(entry)}: expected a list of overrides or a best.yaml, for "
-            "example 'search.start=[[\"optimizer.lr=0.01\"],runs/tune/before/best.yaml]'"
+            "example search.start='[\"optimizer=sgd optimizer.lr=0.1\",runs/tune/old/best.yaml]'"
         )
     return [str(item) for item in listed]
 
