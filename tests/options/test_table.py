@@ -13,7 +13,7 @@ from carsclf.options.kinds import checked
 from carsclf.options.table import COMMANDS
 from tests.conftest import ROOT
 
-FREE = ("hydra", "space")
+FREE = ("hydra", "space", "callbacks")
 """What has a class of its own that checks it, or is Hydra's."""
 GROUPS = [
     (command, path.parent.name, path.stem)
@@ -21,7 +21,10 @@ GROUPS = [
     for path in sorted((ROOT / "conf").glob("*/*.yaml"))
     if path.stem != "common"
     and (path.parent.name == "cost") == (command == "report")
-    and (path.parent.name not in ("objective", "space", "search", "cluster") or command == "tune")
+    and (
+        path.parent.name not in ("objective", "space", "search", "cluster", "callbacks")
+        or command == "tune"
+    )
     and path.parent.name != "experiment"
 ]
 
