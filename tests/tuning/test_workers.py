@@ -102,7 +102,7 @@ def test_a_study_keeps_the_workers_that_it_can_still_use(search: str, table: Tab
     journal, kept = Journal(None), list[tuple[float, int, int]]()
     start = Start("incumbent", [], table.raw(0))
     controller = Controller(chosen, table.space, table.horizon, journal.record, [start])
-    workers = RecordedWorkers(table, 6, "accuracy")
+    workers = RecordedWorkers(table, 2, "accuracy")
 
     def keep(count: float) -> None:
         left = sum(trial.status not in ENDED for trial in controller.finalists)
