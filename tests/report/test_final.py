@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from carsclf.report.command import write_report
-from carsclf.report.groups import make_groups
 from carsclf.report.labels import told_apart
 from carsclf.report.material import read_material
+from carsclf.report.roles import make_groups
 from tests.report.folders import HE, add_final, add_predictions, make_run, make_study
 from tests.report.test_report import Text
 
@@ -125,7 +125,9 @@ def test_a_proposal_that_won_and_is_ahead(tmp_path: Path) -> None:
     assert "search adds +10.00 points" in text.sections["search"]
     assert "did not take" not in text.sections[""]
     # the search ran 144 epochs of 35 to the hour, 4.11 h, and the final four full trainings
-    costs = pd.read_csv(tmp_path / "report/tables/study_costs.csv").set_index("figure")["s"]
+    costs = (
+        pd.read_csv(tmp_path / "report/tables/study_costs.csv").set_index("figure")["s"].to_dict()
+    )
     assert costs["of which trainings of the final"] == "4"
     assert costs["of which the final"] == "4 h"
     assert costs["trials"] == "9"

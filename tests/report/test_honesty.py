@@ -16,10 +16,10 @@ from carsclf.errors import DataError
 from carsclf.records import RunFolder
 from carsclf.report.command import write_report
 from carsclf.report.flat import flat
-from carsclf.report.groups import make_groups
 from carsclf.report.labels import told_apart
 from carsclf.report.material import read_material
 from carsclf.report.published import published
+from carsclf.report.roles import make_groups
 from carsclf.report.settings import is_default
 from tests.report.folders import FOUND, add_predictions, make_run, make_study
 from tests.report.test_report import Text

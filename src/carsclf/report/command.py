@@ -18,11 +18,11 @@ from carsclf.records import RANDOM_WEIGHTS
 from carsclf.report.context import Context, Price
 from carsclf.report.dashboards import Destination, upload, workspaces
 from carsclf.report.glance import glance
-from carsclf.report.groups import make_groups
 from carsclf.report.labels import told_apart
 from carsclf.report.material import read_material
 from carsclf.report.page import Desk, Page
 from carsclf.report.pairs import make_pairs
+from carsclf.report.roles import make_groups
 from carsclf.report.sections import confidence, cost, method, mistakes, models, parallel, search
 from carsclf.training.wandb_log import check_login
 
