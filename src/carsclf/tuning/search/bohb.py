@@ -15,7 +15,7 @@ from ray.tune.search.bohb import TuneBOHB
 from carsclf.errors import ConfigError
 from carsclf.tuning.search.base import Search, above_one, mixed
 from carsclf.tuning.space import Raw, Space
-from carsclf.tuning.trial import FIDELITY, RUNG, SCORE, TIME
+from carsclf.tuning.trial import FIDELITY, RUNG, SCORE, TIME, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,13 @@ class Bohb(Search):
     def outside(self, result: dict[str, Any]) -> dict[str, Any]:
         """See Search; hpbandster learns per budget, here the largest."""
         return {**result, "hyperband_info": {"budget": self._top}}
+
+    def missed(
+        self, scheduler: TrialScheduler, trial: Trial, result: dict[str, Any]
+    ) -> dict[str, Any]:
+        """See Search; hpbandster learns per rung: the one that the trial did not reach."""
+        bracket, _ = scheduler._trial_info[trial]  # type: ignore[attr-defined]
+        return {**result, "hyperband_info": {"budget": bracket._cumul_r}}
 
     def why(self, epoch: int, horizon: int) -> str:
         """See Search."""

@@ -79,6 +79,7 @@ class Controller:
         self._ray: Any = SimpleNamespace(
             search_alg=SimpleNamespace(searcher=self.searcher),
             get_trials=lambda: list(self._scheduled),
+            get_live_trials=lambda: list(self._scheduled),
             stop_trial=lambda trial: self._stop(trial, self.search.why(trial.epoch, horizon)),
         )
 
@@ -294,10 +295,7 @@ class Controller:
         result[SCORE] = min(scores)
         if trial not in self._scheduled:
             return self.search.outside(result)
-        bracket, _ = getattr(self.scheduler, "_trial_info", {}).get(trial, (None, None))
-        if bracket is not None:  # TuneBOHB learns per rung: the one this trial failed to reach
-            result["hyperband_info"] = {"budget": bracket._cumul_r}
-        return result
+        return self.search.missed(self.scheduler, trial, result)
 
     def _left(self) -> float:
         """Epochs of the search not yet spent or promised to trials that run or wait to go on."""
