@@ -66,6 +66,8 @@ class Controller:
         """Trials that lost their worker and go on before anything new starts."""
         self.epochs = 0
         """Finished epochs of all trials."""
+        self.seconds = 0.0
+        """They took."""
         self.just_ended: set[Trial] = set()
         """Since whoever clears their files last looked."""
         self._best: Trial | None = None
@@ -132,6 +134,7 @@ class Controller:
         )
         self.epochs += epoch - trial.epoch
         trial.epoch, trial.seconds = epoch, trial.seconds + seconds
+        self.seconds += seconds
         trial.last = metrics[SCORE]
         trial.best = max(metrics[SCORE], trial.best if trial.best is not None else -math.inf)
         if trial.role != "final" and (self._best is None or _rank(trial) > _rank(self._best)):

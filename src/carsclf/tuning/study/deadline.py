@@ -27,8 +27,7 @@ class Deadline:
         """
         if not controller.epochs or not workers:
             return None
-        spent = sum(t.seconds for t in controller.trials)
-        epoch = max(spent, 1e-9) / controller.epochs
+        epoch = max(controller.seconds, 1e-9) / controller.epochs
         training, seconds = epoch * controller.horizon, self.hours * 3600
         rounds = math.floor(self.share * seconds / training + 1e-9)
         trainings = rounds * workers
