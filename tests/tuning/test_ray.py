@@ -13,6 +13,7 @@ import pytest
 from ray.tune import schedulers
 from ray.tune.schedulers.pb2 import PB2
 from ray.tune.search import SEARCH_ALG_IMPORT, ConcurrencyLimiter, Repeater, Searcher
+from scripted import epochs, run_study
 from tables import HORIZON, make_table
 from test_journal import decisions
 
@@ -184,6 +185,17 @@ MISTAKES: dict[str, tuple[Part | None, Part | None]] = {
 @pytest.mark.parametrize("said", MISTAKES)
 def test_a_part_that_cannot_be_is_refused_in_one_line(said: str) -> None:
     assert said in refusal(MISTAKES[said])
+
+
+def test_the_median_rule_stops_whom_it_does_by_hand(tmp_path: Path) -> None:
+    """The same score at every epoch, so that its running mean is the score.
+
+    At epoch 2 against medians of (.5), (.5 .4), (.5 .4 .6) and (.5 .4 .6 .45): only .6 and .52 are
+    not below them. At epoch 3 only .5 and .6 have come as far, and .52 is below their .55.
+    """
+    part = of(schedulers.MedianStoppingRule, grace_period=2, min_samples_required=1)
+    study = run_study(tmp_path, make((part, None), 9), 6, [0.5, 0.4, 0.6, 0.45, 0.52, *[0.0] * 99])
+    assert epochs(study)[:5] == [6, 2, 6, 2, 3]
 
 
 def test_a_prior_is_refused() -> None:

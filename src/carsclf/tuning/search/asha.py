@@ -29,7 +29,7 @@ STARTUP, EXPLORE = 20, 1 / 3
 Optuna's defaults (10, 0) never reach random search's median on 4 of 7 recorded tables, because TPE
 settles on the best of a few noisy rungs; with these the worst table is 2.6 times faster.
 """
-MOST, MORE = 400, 100
+MOST, MORE = 300, 100
 """Ended trials that TPE learns from, and how many more there are before it forgets those."""
 
 
