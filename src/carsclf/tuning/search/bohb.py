@@ -18,7 +18,7 @@ from carsclf.tuning.search.memory import remembered
 from carsclf.tuning.space import Raw, Space
 from carsclf.tuning.trial import FIDELITY, RUNG, SCORE, TIME, Trial
 
-MOST = 400
+MOST = 200
 """Results at each rung that the densities are of."""
 
 
