@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ray import tune
+from ray.tune import schedulers
+from ray.tune.search.bohb import TuneBOHB
+from ray.tune.search.optuna import OptunaSearch
 from tables import SEARCHES, make_searches, make_table
 
+from carsclf.tuning.search.ray import Ray
 from carsclf.tuning.study.replay import replay
 from carsclf.tuning.trial import FIDELITY, SCORE, length
 
@@ -54,12 +59,25 @@ def _key(raw):
     return tuple(sorted((k, round(float(v), 9)) for k, v in raw.items() if k != FIDELITY))
 
 
+class Ending(Recorded):
+    """A recorded curve that is done at its end, as a training is."""
+
+    def reset_config(self, new_config):
+        self.search, self.end = make_searches()["random"], HORIZON
+        self.epoch, self.row = 0, self.table.row(new_config)
+        return True
+
+
 def by_ray(name, folder):
     search = make_searches(budget=BUDGET, trials=TRIALS, rungs=3)[name]
     searcher, scheduler = search.build(make_table(horizon=HORIZON).space, HORIZON, None)
+    return by_tuner(tune.with_parameters(Recorded, name=name), searcher, scheduler, folder)
+
+
+def by_tuner(trainable, searcher, scheduler, folder):
     heard = Heard()
     results = tune.Tuner(
-        tune.with_parameters(Recorded, name=name),
+        trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
@@ -73,8 +91,7 @@ def by_ray(name, folder):
     return heard.results
 
 
-def by_loop(name):
-    search = make_searches(budget=BUDGET, trials=TRIALS, rungs=3)[name]
+def by_loop(search):
     events = replay(search, make_table(horizon=HORIZON))[0].journal.events
     keys = [_key(event["raw"]) for event in events if event["kind"] == "suggest"]
     return [(keys[e["trial"]], e["epoch"]) for e in events if e["kind"] == "result"]
@@ -83,4 +100,38 @@ def by_loop(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_one_worker_decides_as_rays_tuner(name, ray_cluster, tmp_path):
-    assert by_loop(name) == by_ray(name, tmp_path)
+    search = make_searches(budget=BUDGET, trials=TRIALS, rungs=3)[name]
+    assert by_loop(search) == by_ray(name, tmp_path)
+
+
+TUNER = {"metric": SCORE, "mode": "max", "time_attr": "training_iteration"}
+PARTS = {
+    "fifo": (schedulers.FIFOScheduler, {}, OptunaSearch),
+    "asha": (schedulers.ASHAScheduler, {"brackets": 2, "reduction_factor": 3}, OptunaSearch),
+    "hyperband": (schedulers.HyperBandScheduler, {}, OptunaSearch),
+    "median": (schedulers.MedianStoppingRule, {"grace_period": 2}, OptunaSearch),
+    "pausing": (
+        schedulers.MedianStoppingRule,
+        {"grace_period": 2, "hard_stop": False},
+        OptunaSearch,
+    ),
+    "bohb": (schedulers.HyperBandForBOHB, {}, TuneBOHB),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARTS)
+def test_any_parts_of_ray_decide_as_under_its_tuner(name, ray_cluster, tmp_path):
+    made, options, asked = PARTS[name]
+    searcher = {"_target_": f"{asked.__module__}.{asked.__name__}"}
+    if asked is OptunaSearch:  # as the Tuner wraps it for one worker
+        limiter = "ray.tune.search.ConcurrencyLimiter"
+        searcher = {"_target_": limiter, "max_concurrent": 1, "searcher": searcher}
+    scheduler = {"_target_": f"{made.__module__}.{made.__name__}", **options}
+    ours = Ray(budget=BUDGET, trials=TRIALS, scheduler=scheduler, searcher=searcher)
+    told = {} if name == "fifo" else TUNER
+    told = told | ({} if name in ("fifo", "median", "pausing") else {"max_t": HORIZON})
+    rays = asked(seed=0)
+    assert rays.set_search_properties(SCORE, "max", make_table(horizon=HORIZON).space.domains)
+    np.random.seed(0)  # noqa: NPY002 - ASHA's brackets and hpbandster draw from it
+    assert by_loop(ours) == by_tuner(Ending, rays, made(**options, **told), tmp_path)

@@ -98,6 +98,20 @@ def test_a_study_cut_by_its_budget_stops_its_trials(table):
     assert [r for r in records if r[0] == "decision"][-1][1]["decision"] == STOP
 
 
+def test_what_waits_for_another_worker_is_promised_its_epoch(table):
+    """25 of 27 epochs are spent: one for the trial that lost its worker, one for the other."""
+    loop, _ = make_loop(table, "asha", budget=1)
+    one, two = take(loop), take(loop)
+    train(loop, one, epochs=13)
+    train(loop, two, epochs=12)
+    loop.fail(one, "node died", lost=True)
+    assert loop.tell(two, 13, {SCORE: 0.5}, 1.0) == STOP
+    assert two.ended == "budget spent"
+    assert take(loop) is one
+    assert loop.tell(one, 14, {SCORE: 0.5}, 1.0) == STOP
+    assert (loop.ask(), loop.epochs) == (None, HORIZON)
+
+
 def test_everything_is_recorded_in_order(table):
     loop, records = make_loop(table, "random", budget=1)
     train(loop, take(loop))

@@ -1,15 +1,19 @@
 """What every search promises, and what is particular to each."""
 
 import functools
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from scripted import epochs, run_study
 from tables import HORIZON, SEARCHES, make_searches, make_table
 
 from carsclf.errors import ConfigError
 from carsclf.tuning.search.asha import Asha
 from carsclf.tuning.search.bohb import Bohb
+from carsclf.tuning.search.gaussian_process import _gain
 from carsclf.tuning.search.multitask import Multitask
 from carsclf.tuning.search.random import Random
 from carsclf.tuning.space import Parameter, Space
@@ -186,6 +190,57 @@ def test_bohb_promotes_whom_it_does_by_hand(tmp_path):
     search = Bohb(budget=10, trials=4, rungs=3, reduction=2)
     study = run_study(tmp_path / "half", search, 8, [0.1, 0.4, 0.3, 0.2])
     assert epochs(study) == [2, 8, 4, 2]
+
+
+# One after the other as above, and what is affordable in which budget. Epochs, and the budget's.
+BUDGETS = {
+    # 12 and 3 as by hand, then 9 of 12 are left
+    "asha": (Asha(budget=2, trials=9, grace=0.25, reduction=2), 12, [12, 3, 9], 24),
+    # two at a third of 9 epochs wait in a bracket that a third one would fill; 11 epochs hold it,
+    # and of the 2 that are left the best takes both
+    "bohb": (Bohb(budget=11 / 9, trials=9, rungs=2, reduction=3), 9, [3, 3, 5], 11),
+    # whole ones only
+    "random": (Random(budget=2.9, trials=9), 9, [9, 9], 18),
+    # all at the shortest length, ceil(9 / 3), as nothing is known yet; 2 are left
+    "multitask": (Multitask(budget=20 / 9, trials=9, fidelities=(1 / 3, 1.0)), 9, [3] * 6, 18),
+}
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_a_budget_is_spent_as_it_is_by_hand(name, tmp_path):
+    search, horizon, lengths, spent = BUDGETS[name]
+    study = run_study(tmp_path, search, horizon, [0.5, 0.4, 0.6, 0.3, 0.3, 0.3])
+    assert epochs(study) == lengths
+    assert study.controller.spent == spent / horizon
+
+
+def test_multitask_weighs_what_is_gained_against_the_cost():
+    """Both lengths tell everything: half the normal's mean absolute deviation for each, by cost."""
+
+    class Sure:
+        likelihood = SimpleNamespace(noise=torch.tensor(0.0))
+
+        def posterior(self, points):
+            count, levels = points.shape[:2]
+            distribution = SimpleNamespace(covariance_matrix=torch.ones(count, levels, levels))
+            return SimpleNamespace(mean=torch.zeros(count, levels, 1), distribution=distribution)
+
+    gain = _gain(Sure(), torch.zeros(1, 2), 0.0, [0.1, 1.0])
+    assert gain[0] == pytest.approx([0.398942 / 0.12, 0.398942 / 1.02], rel=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_share_of_the_proposals_is_drawn_around_the_incumbent(name, share):
+    """Around the lower end half of all normal draws lie beyond it, that is on it."""
+    space = Space([Parameter("lr", 0.0, 1.0), Parameter("momentum", 0.0, 1.0)])
+    search = replace(make_searches()[name], prior=share)
+    searcher, _ = search.begin(space, HORIZON, {"lr": 0.0, "momentum": 0.5})
+    at_end = 0
+    for number in range(60):
+        searcher.set_max_concurrency(number + 2)
+        at_end += searcher.suggest(f"{number:04d}")["lr"] == 0.0
+    assert {0.0: 0, 0.5: 5, 1.0: 19}[share] <= at_end <= {0.0: 0, 0.5: 25, 1.0: 41}[share]
 
 
 @pytest.mark.parametrize("name", SEARCHES)

@@ -75,6 +75,15 @@ def test_less_of_a_loss_is_better(tmp_path: Path) -> None:
     assert study.controller.best is study.controller.trials[2]
 
 
+def test_less_of_a_loss_is_promoted(tmp_path: Path) -> None:
+    """As with BOHB's worked table of scores."""
+    search = Bohb(budget=10, trials=5, rungs=2, reduction=3)
+    study = run_study(tmp_path, search, 9, [0.9, 0.7, 0.8, 0.85, 0.75], sign=-1)
+    assert epochs(study) == [3, 9, 3, 9, 9]
+    assert study.controller.best is study.controller.trials[1]
+    assert study.value(study.controller.trials[1].best) == 0.7
+
+
 def leaves(study_root: Path, trial: Trial) -> RunFolder:
     return RunFolder(study_root / "trials" / trial.trial_id)
 

@@ -192,6 +192,8 @@ STUDY: Table = {
             "reduction": Number(above=1, at_most=1000),
             "rungs": Whole(at_least=2, at_most=20),
             "fidelities": Items(Number(above=0, at_most=1)),
+            "scheduler": Settings() | Null(),
+            "searcher": Settings() | Null(),
         },
     ),
     "cluster.address": Text() | Null(),

@@ -39,7 +39,7 @@ class Trial:
     """A set of raw values and how far its training has come.
 
     Carries the attributes Ray's schedulers read from their own trial (``trial_id``, ``status``,
-    ``is_saving``) and, like it, is keyed by identity.
+    ``config``, ``last_result``, ``is_saving``, ``is_finished``) and, like it, is keyed by identity.
     """
 
     number: int
@@ -76,6 +76,17 @@ class Trial:
     def evaluated_params(self) -> dict[str, Any]:
         """What Ray calls the searched values."""
         return self.raw
+
+    config = evaluated_params
+
+    @property
+    def last_result(self) -> dict[str, Any]:
+        """As the scheduler got it; empty before the first epoch."""
+        return self.result
+
+    def is_finished(self) -> bool:
+        """Whether it ended, well or not."""
+        return self.status in ENDED
 
     @property
     def committed(self) -> int:

@@ -19,6 +19,7 @@ from ray.tune.search import Searcher
 
 from carsclf.errors import ConfigError
 from carsclf.tuning.search.base import Search, above_one, mixed
+from carsclf.tuning.search.memory import remembered
 from carsclf.tuning.space import Parameter, Raw, Space
 from carsclf.tuning.trial import SCORE, TIME
 
@@ -28,6 +29,8 @@ STARTUP, EXPLORE = 20, 1 / 3
 Optuna's defaults (10, 0) never reach random search's median on 4 of 7 recorded tables, because TPE
 settles on the best of a few noisy rungs; with these the worst table is 2.6 times faster.
 """
+MOST, MORE = 300, 100
+"""Ended trials that TPE learns from, and how many more there are before it forgets those."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,19 +76,25 @@ class Tpe(Searcher):
         super().__init__(metric=SCORE, mode="max")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._seed, self._ranges = seed, {p.name: _distribution(p) for p in space}
-        self._asked: dict[str, optuna.Trial] = {}
-        self._study = optuna.create_study(direction="maximize", sampler=self._fresh())
+        self._asked: set[str] = set()
+        self._open: dict[str, int] = {}
+        """Number in the study of Optuna's of each trial that has not ended."""
+        self._ended = 0
+        """Trials of that study that have."""
+        self._study = self._begun()
 
     def suggest(self, trial_id: str) -> Raw:
         """See Ray's Searcher."""
         self._study.sampler = self._fresh()
-        self._asked[trial_id] = self._study.ask(self._ranges)
-        return dict(self._asked[trial_id].params)
+        trial = self._study.ask(self._ranges)
+        self._asked.add(trial_id)
+        self._open[trial_id] = trial.number
+        return dict(trial.params)
 
     def adopt(self, trial_id: str, raw: Raw) -> None:
         """Takes a given proposal instead of its own."""
-        if trial_id in self._asked:
-            self._study.tell(self._asked[trial_id], state=TrialState.FAIL)
+        if trial_id in self._open:
+            self._study.tell(self._open[trial_id], state=TrialState.FAIL)
         self._study.enqueue_trial({key: raw[key] for key in self._ranges})
         self.suggest(trial_id)
 
@@ -96,11 +105,29 @@ class Tpe(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """See Ray's Searcher."""
-        trial = self._asked[trial_id]
+        number = self._open.pop(trial_id)
         if result:
-            self._study.tell(trial, result[SCORE])
+            self._study.tell(number, result[SCORE])
         else:
-            self._study.tell(trial, state=TrialState.FAIL if error else TrialState.PRUNED)
+            self._study.tell(number, state=TrialState.FAIL if error else TrialState.PRUNED)
+        self._ended += 1
+        if self._ended > MOST + MORE:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Begins a study of Optuna's with what is to be remembered and what has not ended."""
+        before = self._study.get_trials(deepcopy=False)
+        ended = [t for t in before if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        scores = [t.value if t.value is not None else -math.inf for t in ended]
+        self._study = self._begun()
+        self._study.add_trials([ended[i] for i in remembered(scores, MOST)])
+        self._ended = len(self._study.get_trials(deepcopy=False))
+        for place, (trial_id, number) in enumerate(self._open.items(), start=self._ended):
+            self._study.add_trial(before[number])
+            self._open[trial_id] = place
+
+    def _begun(self) -> optuna.Study:
+        return optuna.create_study(direction="maximize", sampler=self._fresh())
 
     def _fresh(self) -> optuna.samplers.BaseSampler:
         seed = mixed(self._seed, len(self._asked))

@@ -10,7 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 from carsclf.errors import ConfigError
 from carsclf.tuning.search.prior import AroundKnown
 from carsclf.tuning.space import Raw, Space
-from carsclf.tuning.trial import TIME
+from carsclf.tuning.trial import TIME, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class Search:
     """What a shortened training is: the full one cut ('prefix') or a short one ('complete')."""
     promotes: ClassVar[bool] = False
     """Whether a paused trial may be better than a new one: the scheduler is asked first."""
+    again: ClassVar[bool] = False
+    """Whether a resumed study asks the searcher again, as it cannot be told what it proposed."""
 
     def __post_init__(self) -> None:
         if self.budget is None and self.hours is None:
@@ -68,6 +70,12 @@ class Search:
 
     def outside(self, result: dict[str, Any]) -> dict[str, Any]:
         """The result of a full training that ran without the scheduler, for the searcher."""
+        return result
+
+    def missed(
+        self, scheduler: TrialScheduler, trial: Trial, result: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The result that a failed trial is taken to have had, for the searcher."""
         return result
 
     def least(self, horizon: int) -> int:

@@ -14,8 +14,12 @@ from ray.tune.search.bohb import TuneBOHB
 
 from carsclf.errors import ConfigError
 from carsclf.tuning.search.base import Search, above_one, mixed
+from carsclf.tuning.search.memory import remembered
 from carsclf.tuning.space import Raw, Space
-from carsclf.tuning.trial import FIDELITY, RUNG, SCORE, TIME
+from carsclf.tuning.trial import FIDELITY, RUNG, SCORE, TIME, Trial
+
+MOST = 200
+"""Results at each rung that the densities are of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,13 @@ class Bohb(Search):
         """See Search; hpbandster learns per budget, here the largest."""
         return {**result, "hyperband_info": {"budget": self._top}}
 
+    def missed(
+        self, scheduler: TrialScheduler, trial: Trial, result: dict[str, Any]
+    ) -> dict[str, Any]:
+        """See Search; hpbandster learns per rung: the one that the trial did not reach."""
+        bracket, _ = scheduler._trial_info[trial]  # type: ignore[attr-defined]
+        return {**result, "hyperband_info": {"budget": bracket._cumul_r}}
+
     def why(self, epoch: int, horizon: int) -> str:
         """See Search."""
         return f"bracket at epoch {epoch}: not among the best 1/{self.reduction:g}"
@@ -80,18 +91,18 @@ class Density(TuneBOHB):
     """
 
     left = math.inf
-    _space: Any
 
     def __init__(self, space: Space, seed: int) -> None:
-        super().__init__(self.convert_search_space(space.domains), metric=SCORE, mode="max")
+        self._ranges = self.convert_search_space(space.domains)
+        super().__init__(self._ranges, metric=SCORE, mode="max")
         self._base, self._asked = seed, set[str]()
 
     def suggest(self, trial_id: str) -> Raw | None:
         """See Ray's Searcher."""
-        seed, space = mixed(self._base, len(self._asked)), self._space
+        seed = mixed(self._base, len(self._asked))
         before = np.random.get_state()  # noqa: NPY002
         np.random.seed(seed)  # noqa: NPY002
-        space.seed(seed)
+        self._ranges.seed(seed)
         try:
             with _quietly():
                 raw = super().suggest(trial_id)
@@ -104,13 +115,16 @@ class Density(TuneBOHB):
     def adopt(self, trial_id: str, raw: Raw) -> None:
         """Takes a given proposal instead of its own."""
         self._asked.add(trial_id)
-        self.trial_to_params[trial_id] = {k: v for k, v in raw.items() if k != FIDELITY}
+        inside = {k: self._inside(k, v) for k, v in raw.items() if k != FIDELITY}
+        self.trial_to_params[trial_id] = inside
         self.running.add(trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """See Ray's Searcher."""
-        with _quietly():
-            super().on_trial_result(trial_id, result)
+        """See Ray's Searcher, which complains of trials that its scheduler does not see."""
+        if "hyperband_info" in result:
+            with _quietly():
+                super().on_trial_result(trial_id, result)
+            self._forget(result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -119,7 +133,21 @@ class Density(TuneBOHB):
         if result and "budget" in result.get("hyperband_info", {}):
             with _quietly():
                 self.bohber.new_result(self.to_wrapper(trial_id, result))
+            self._forget(result)
         super().on_trial_complete(trial_id, result, error)
+
+    def _inside(self, name: str, value: Any) -> Any:
+        """ConfigSpace rounds the ends of ranges to 13 digits, and refuses what lies beyond."""
+        known: Any = self._ranges[name]
+        return min(max(value, known.lower), known.upper) if hasattr(known, "lower") else value
+
+    def _forget(self, result: dict[str, Any]) -> None:
+        budget = result.get("hyperband_info", {}).get("budget")
+        losses = self.bohber.losses.get(budget, [])
+        if len(losses) > MOST:
+            kept = remembered([-loss for loss in losses], MOST)
+            for of in (self.bohber.configs, self.bohber.losses):
+                of[budget] = [of[budget][i] for i in kept]
 
 
 @contextmanager

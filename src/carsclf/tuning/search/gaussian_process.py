@@ -25,11 +25,14 @@ from scipy.spatial.distance import cdist
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
+from carsclf.tuning.search.memory import remembered
 from carsclf.tuning.space import Raw, Space
 from carsclf.tuning.trial import FIDELITY, SCORE
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Point = tuple[Array, float]
+"""A configuration in the unit cube, and a fidelity."""
 FIRST = 10
 """Cheapest trainings drawn before the model says anything."""
 EXPLORE = 0.25
@@ -38,6 +41,8 @@ ANYWHERE, NEAR, LEADERS = 600, 300, 5
 """Candidates from the whole cube, candidates around the leaders, and how many leaders."""
 TWIN = 0.1
 """Distance in the unit cube, per root dimension, below which two configurations are twins."""
+MOST = 300
+"""Observations that the model learns from; the published study has 220 trials."""
 OVERHEAD = 0.02
 """What starting a training costs beside its epochs, in full trainings."""
 
@@ -50,9 +55,9 @@ class GaussianProcess(Searcher):
     def __init__(self, space: Space, fidelities: tuple[float, ...], seed: int) -> None:
         super().__init__(metric=SCORE, mode="max")
         self._space, self._fidelities, self._seed = space, fidelities, seed
-        self._asked: dict[str, tuple[Raw, float]] = {}
+        self._asked: dict[str, Point] = {}
+        self._pending: dict[str, Point] = {}
         self._seen: list[tuple[str, float]] = []
-        self._closed: set[str] = set()
         self._model: tuple[int, dict[str, Any]] = (0, {})
 
     def suggest(self, trial_id: str) -> Raw | None:
@@ -67,77 +72,79 @@ class GaussianProcess(Searcher):
         else:
             unit, fidelity = self._choose(generator, affordable)
         raw = self._space.from_unit(unit[None])[0]
-        self._asked[trial_id] = (raw, fidelity)
+        self._take(trial_id, raw, fidelity)
         return {**raw, FIDELITY: fidelity}
 
     def adopt(self, trial_id: str, raw: Raw) -> None:
         """Takes a given proposal instead of its own."""
-        self._asked[trial_id] = (raw, float(raw.get(FIDELITY, 1.0)))
+        self._take(trial_id, raw, float(raw.get(FIDELITY, 1.0)))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """See Ray's Searcher; a failed training counts as the worst seen so far."""
-        self._closed.add(trial_id)
+        self._pending.pop(trial_id, None)
         if result:
             self._seen.append((trial_id, float(result[SCORE])))
         elif error and self._seen:
             self._seen.append((trial_id, min(score for _, score in self._seen)))
 
+    def _take(self, trial_id: str, raw: Raw, fidelity: float) -> None:
+        self._asked[trial_id] = self._pending[trial_id] = self._space.to_unit([raw])[0], fidelity
+
     def _choose(
         self, generator: np.random.Generator, fidelities: list[float]
     ) -> tuple[Array, float]:
-        seen = [self._asked[trial] for trial, _ in self._seen]
-        inputs, targets = self._inputs(seen), _gaussian([score for _, score in self._seen])
-        model = self._fit(inputs, targets)
-        pending = [a for trial, a in self._asked.items() if trial not in self._closed]
-        if pending:
+        self._refit()
+        points, targets = self._learnt(len(self._seen))
+        if pending := list(self._pending.values()):
             # Kriging believer: runs under way are taken to end as predicted, so that parallel
             # proposals spread instead of piling up on one point.
-            extra = self._inputs(pending)
             with torch.no_grad():
-                believed = model.posterior(extra).mean[:, 0]
-            model = self._fit(inputs, targets, extra, believed)
-            inputs = torch.cat([inputs, extra])
-        full = inputs.clone()
+                model = self._conditioned(points, targets)
+                believed = model.posterior(self._inputs(pending)).mean[:, 0]
+            points, targets = points + pending, torch.cat([targets, believed])
+        model = self._conditioned(points, targets)
+        full = self._inputs(points)
         full[:, -1] = 0.0
         with torch.no_grad():
             means = model.posterior(full).mean[:, 0]
-        asked = self._space.to_unit([raw for raw, _ in seen + pending])
-        leaders = asked[means.topk(min(LEADERS, len(means))).indices.numpy()]
+        best = means.topk(min(LEADERS, len(means))).indices
+        leaders = np.stack([points[i][0] for i in best.tolist()])
         # onto values the space can take, so that integers are judged as they will be run
         units = self._space.snap(_candidates(generator, leaders, self._space))
         gain = _gain(model, self._features(units), float(means.max()), fidelities)
-        gain[_known(units, asked, [f for _, f in seen + pending], fidelities)] = -1.0
+        gain[_known(units, [self._asked[t] for t, _ in self._seen] + pending, fidelities)] = -1.0
         row, column = np.unravel_index(int(gain.argmax()), gain.shape)
         return units[row], fidelities[column]
 
-    def _fit(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        extra: Tensor | None = None,
-        believed: Tensor | None = None,
-    ) -> SingleTaskGP:
-        """The model; its hyperparameters are refitted only as observations grow by a third.
+    def _refit(self) -> None:
+        """Fits the model's hyperparameters anew, only as observations grow by a third.
 
         They are a function of the first observations alone, so a resumed study finds the same.
         """
-        count = _refit_point(len(targets))
+        count = _refit_point(len(self._seen))
         if self._model[0] != count:
-            model = _model(inputs[:count], _gaussian([s for _, s in self._seen[:count]]))
+            points, targets = self._learnt(count)
+            model = _model(self._inputs(points), targets)
             _optimize(model)
             self._model = count, model.state_dict()
-        if extra is not None and believed is not None:
-            inputs, targets = torch.cat([inputs, extra]), torch.cat([targets, believed])
-        model = _model(inputs, targets)
+
+    def _learnt(self, count: int) -> tuple[list[Point], Tensor]:
+        """What is learnt from the first observations: points, and their scores' quantiles."""
+        scores = [score for _, score in self._seen[:count]]
+        kept = remembered(scores, MOST)
+        return [self._asked[self._seen[i][0]] for i in kept], _gaussian(scores)[kept]
+
+    def _conditioned(self, points: list[Point], targets: Tensor) -> SingleTaskGP:
+        model = _model(self._inputs(points), targets)
         model.load_state_dict(self._model[1])
         return model.eval()
 
-    def _inputs(self, asked: list[tuple[Raw, float]]) -> Tensor:
+    def _inputs(self, points: list[Point]) -> Tensor:
         """(n, d + 1): unit cube, then log10 of the fidelity."""
-        units = self._features(self._space.to_unit([raw for raw, _ in asked]))
-        logs = torch.tensor([math.log10(f) for _, f in asked], dtype=torch.float64)
+        units = self._features(np.stack([unit for unit, _ in points]))
+        logs = torch.tensor([math.log10(f) for _, f in points], dtype=torch.float64)
         return torch.cat([units, logs[:, None]], dim=1)
 
     def _features(self, units: Array) -> Tensor:
@@ -245,14 +252,14 @@ def _candidates(generator: np.random.Generator, leaders: Array, space: Space) ->
     return np.concatenate([anywhere, np.where(change, moved, near), leaders])
 
 
-def _known(units: Array, asked: Array, lengths: list[float], fidelities: list[float]) -> Mask:
+def _known(units: Array, asked: list[Point], fidelities: list[float]) -> Mask:
     """(n, fidelities) bool: as good as asked before, at that fidelity or a longer one.
 
     Without this, a flat top is sampled over and over: twins differ by less than a training's noise.
     """
-    near = cdist(units, asked) < TWIN * math.sqrt(units.shape[1])
-    longer = np.array(lengths)[:, None] >= np.array(fidelities) - 1e-9
-    return near.astype(int) @ longer.astype(int) > 0
+    near = cdist(units, np.stack([u for u, _ in asked])) < TWIN * math.sqrt(units.shape[1])
+    longer = np.array([f for _, f in asked])[:, None] >= np.array(fidelities) - 1e-9
+    return near.astype(float) @ longer.astype(float) > 0
 
 
 def _gaussian(scores: list[float]) -> Tensor:

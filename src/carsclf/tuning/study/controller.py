@@ -67,6 +67,8 @@ class Controller:
         """Trials that lost their worker and go on before anything new starts."""
         self.epochs = 0
         """Finished epochs of all trials."""
+        self.seconds = 0.0
+        """They took."""
         self.just_ended: set[Trial] = set()
         """Since whoever clears their files last looked."""
         self._best: Trial | None = None
@@ -80,6 +82,7 @@ class Controller:
         self._ray: Any = SimpleNamespace(
             search_alg=SimpleNamespace(searcher=self.searcher),
             get_trials=lambda: list(self._scheduled),
+            get_live_trials=lambda: list(self._scheduled),
             stop_trial=lambda trial: self._stop(trial, self.search.why(trial.epoch, horizon)),
         )
 
@@ -148,6 +151,7 @@ class Controller:
         )
         self.epochs += epoch - trial.epoch
         trial.epoch, trial.seconds = epoch, trial.seconds + seconds
+        self.seconds += seconds
         trial.last = metrics[SCORE]
         trial.best = max(metrics[SCORE], trial.best if trial.best is not None else -math.inf)
         if trial.role != "final" and (self._best is None or _rank(trial) > _rank(self._best)):
@@ -312,10 +316,7 @@ class Controller:
         result[SCORE] = min(scores)
         if trial not in self._scheduled:
             return self.search.outside(result)
-        bracket, _ = getattr(self.scheduler, "_trial_info", {}).get(trial, (None, None))
-        if bracket is not None:  # TuneBOHB learns per rung: the one this trial failed to reach
-            result["hyperband_info"] = {"budget": bracket._cumul_r}
-        return result
+        return self.search.missed(self.scheduler, trial, result)
 
     def _left(self) -> float:
         """Epochs of the search not yet spent or promised to trials that run or wait to go on."""

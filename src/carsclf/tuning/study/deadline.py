@@ -68,7 +68,7 @@ class Deadline:
         return max(2, rounds * workers)
 
     def _look(self, controller: Controller) -> None:
-        spent, epochs = sum(t.seconds for t in controller.trials), controller.epochs
+        spent, epochs = controller.seconds, controller.epochs
         before, known = self._seen
         if epochs > known:
             self._quickest = min(self._quickest, (spent - before) / (epochs - known))
@@ -80,8 +80,7 @@ class Deadline:
 
     def _training(self, controller: Controller) -> float:
         """Seconds of a full training, from what finished epochs took on average."""
-        spent = sum(t.seconds for t in controller.trials)
-        return max(spent, 1e-9) / controller.epochs * controller.horizon + self._extra
+        return max(controller.seconds, 1e-9) / controller.epochs * controller.horizon + self._extra
 
     def _final(self, controller: Controller, trainings: float, workers: int) -> float:
         """Seconds of a final of those that are best now, each at its own pace."""

@@ -182,10 +182,29 @@ class Study:
     def _logged(self, trial_id: str) -> Raw | None:
         """The proposal the journal has next, in the searcher's stead."""
         event = self.journal.ahead
-        if event is None or event["kind"] != "suggest" or event["role"] != "search":
+        if event is not None and (event["kind"] != "suggest" or event["role"] != "search"):
+            event = None
+        if self.controller.search.again:
+            return self._asked_again(trial_id, event)
+        if event is None:
             return None
         suggestion = {**event["raw"], FIDELITY: event["fidelity"]}
         self.controller.searcher.adopt(trial_id, suggestion)
+        return suggestion
+
+    def _asked_again(self, trial_id: str, event: dict[str, Any] | None) -> Raw | None:
+        """What the searcher proposes, which must be what it proposed when the journal was written.
+
+        Raises CheckpointError where it is not.
+        """
+        suggestion = self.controller.searcher.suggest(trial_id)
+        now = suggestion and self.controller.space.plain(suggestion)
+        if self.journal.ahead is not None and now != (event and event["raw"]):
+            raise CheckpointError(
+                f"{self.journal.path}: trial {trial_id}: the searcher does not repeat itself (it "
+                f"proposed {event and event['raw']}, and now {now}), so it cannot be resumed; "
+                "begin another one, and give what draws a seed, as in '+search.searcher.seed=0'"
+            )
         return suggestion
 
     def _clean(self, workers: Workers, ended: bool = False) -> None:
