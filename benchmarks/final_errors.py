@@ -15,6 +15,7 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -123,14 +124,14 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(args.processes) as pool:
         rows = pd.DataFrame(pool.map(study, *zip(*jobs, strict=True), chunksize=4))
-    groups = rows.groupby(["incumbent", "search", "budget"])
+    groups: Any = rows.groupby(["incumbent", "search", "budget"])
     results = groups.agg(
         studies=("seed", "size"),
         another=("another", "mean"),
         mean_gain=("gain", "mean"),
         worst_gain=("gain", "min"),
     ).reset_index()
-    named = rows[rows.another].groupby(["incumbent", "search", "budget"])["gain"]
+    named: Any = rows[rows.another].groupby(["incumbent", "search", "budget"])["gain"]
     results["mean_gain_where_named"] = named.mean().reindex(groups.size().index).to_numpy()
     args.out.mkdir(parents=True, exist_ok=True)
     results.to_csv(args.out / "results.csv", index=False, float_format="%.4g")

@@ -17,6 +17,7 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -191,12 +192,12 @@ def _print(results: pd.DataFrame, searches: list[str]) -> None:
     one, many = results[results.workers == 1], results[results.workers == 20]
     print(f"\nproposals answered by the nearest recorded training: {results.protocol.iloc[0]}")
     with pd.option_context("display.width", 200, "display.max_columns", 30):
-        speedup = one.pivot(index="table", columns="search", values="speedup")[searches]
+        speedup: Any = one.pivot(index="table", columns="search", values="speedup")[searches]
         _table("20 / budget to reach blank's median after 20 full trainings", speedup, "min")
         if {"freeze_thaw", "asha"} <= set(searches):
             asha = speedup["asha"].replace(0, np.nan)
             print(f"freeze_thaw over asha, median: {(speedup.freeze_thaw / asha).median():.2f}")
-        top = one.pivot(index="table", columns="search", values="cost_to_top1")[searches]
+        top: Any = one.pivot(index="table", columns="search", values="cost_to_top1")[searches]
         _table("full trainings until the top 1 % (median over seeds)", top, "max")
         for title, frame, points in (
             ("regret at budget (1 worker), median over tables", one, BUDGETS),

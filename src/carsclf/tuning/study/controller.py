@@ -1,9 +1,8 @@
 """A study's decisions: ask for a trial, tell its result, obey.
 
-It drives Ray Tune's searchers and schedulers through their call-backs, as Ray's TuneController
-does, but knows nothing of processes: real workers and simulated ones hang on it alike. Its state
-is a pure function of the calls it got, so the journal of those calls rebuilds it (Ray's snapshots
-come every 10 s and forget the scheduler).
+It knows nothing of processes: real workers and simulated ones hang on it alike. Its state is a
+pure function of the calls it got, so the journal of those calls rebuilds it (Ray's snapshots come
+every 10 s and forget the scheduler).
 
 First run the configurations that were known before, at full length and without the scheduler, then
 the search's own trials, then the final.
@@ -11,22 +10,20 @@ the search's own trials, then the final.
 
 import math
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
 from carsclf.tuning.search.base import Search
+from carsclf.tuning.search.driven import Driven
 from carsclf.tuning.space import Raw, Space
 from carsclf.tuning.study.final import pairs
 from carsclf.tuning.trial import (
     ENDED,
     FAILED,
-    FAILED_RESULT,
     FIDELITY,
     FINISHED,
     PAUSED,
-    PENDING,
     RUNNING,
     SCORE,
     Start,
@@ -51,11 +48,9 @@ class Controller:
         answered: Callable[[Raw], Raw] | None = None,
     ) -> None:
         self.search, self.space, self.horizon = search, space, horizon
-        # Any: Ray's types name its own Trial, of which ours has all that schedulers read
-        self.searcher: Any
-        self.scheduler: Any
         known = starts[0].raw if starts else None
-        self.searcher, self.scheduler = search.begin(space, horizon, known)
+        self._driven = Driven(search, space, horizon, known, self._stop_as_told)
+        self.searcher = self._driven.searcher
         self.propose: Callable[[str], Raw | None] = self.searcher.suggest
         """Where proposals come from; a study being rebuilt takes them from its journal."""
         self.trials: list[Trial] = []
@@ -78,13 +73,6 @@ class Controller:
         self._final: float | None = None if search.final else 0.0
         """Full trainings the final may take; None: what the budget keeps for it."""
         self._lined_up: list[Trial] = []
-        self._scheduled: dict[Trial, None] = {}
-        self._ray: Any = SimpleNamespace(
-            search_alg=SimpleNamespace(searcher=self.searcher),
-            get_trials=lambda: list(self._scheduled),
-            get_live_trials=lambda: list(self._scheduled),
-            stop_trial=lambda trial: self._stop(trial, self.search.why(trial.epoch, horizon)),
-        )
 
     @property
     def spent(self) -> float:
@@ -200,13 +188,13 @@ class Controller:
         self.searcher.left = self._left() / self.horizon
         trial = self._chosen() if self.search.promotes else None
         if trial is None:
-            if all(t.status != PENDING for t in self._scheduled):
+            if not self._driven.pending:
                 self._suggest()
             trial = self._chosen()
         return trial
 
     def _chosen(self) -> Trial | None:
-        trial: Trial | None = self.scheduler.choose_trial_to_run(self._ray)
+        trial = self._driven.choose()
         return None if trial is None or self._left() < trial.committed else trial
 
     def _start(self, start: Start) -> Trial:
@@ -214,7 +202,7 @@ class Controller:
         trial = Trial(number, start.raw, start.overrides, self.horizon, True, start.role)
         self._record("suggest", trial=number, raw=start.raw, fidelity=1.0, role=start.role)
         self.trials.append(trial)
-        self.searcher.adopt(trial.trial_id, dict(start.raw))
+        self._driven.know(trial)
         return trial
 
     def _suggest(self) -> None:
@@ -243,8 +231,7 @@ class Controller:
         )
         self._record("suggest", trial=trial.number, raw=raw, fidelity=fidelity, role=trial.role)
         self.trials.append(trial)
-        self._scheduled[trial] = None
-        self.scheduler.on_trial_add(self._ray, trial)
+        self._driven.add(trial)
 
     def _decide(self, trial: Trial, result: dict[str, Any]) -> str:
         trial.result = result
@@ -259,7 +246,7 @@ class Controller:
             self._stop(trial, why)
             return STOP
         if trial.role != "final":
-            self.searcher.on_trial_result(trial.trial_id, result)
+            self._driven.hear(trial, result)
         if decision == PAUSE:
             trial.status = PAUSED
         else:
@@ -269,29 +256,22 @@ class Controller:
     def _decision(self, trial: Trial, result: dict[str, Any]) -> tuple[str, str]:
         if trial.epoch >= trial.length and trial.fixed:
             return STOP, "full length" if trial.length >= self.horizon else "its length"
-        if trial not in self._scheduled:
-            return CONTINUE, ""
-        decision = self.scheduler.on_trial_result(self._ray, trial, result)
+        decision = self._driven.decide(trial, result) or CONTINUE
         full = trial.epoch >= self.horizon
         return decision, "full length" if full else self.search.why(trial.epoch, self.horizon)
+
+    def _stop_as_told(self, trial: Trial) -> None:
+        self._stop(trial, self.search.why(trial.epoch, self.horizon))
 
     def _stop(self, trial: Trial, why: str) -> None:
         """As TuneController.stop_trial: the scheduler's word also ends paused trials."""
         if trial.status in ENDED:
             return
         trial.ended = why
-        result = trial.result if trial.status == RUNNING else None
-        if trial not in self._scheduled:
-            result = result and self.search.outside(result)
-        elif result is None:
-            self.scheduler.on_trial_remove(self._ray, trial)
-        else:
-            self.scheduler.on_trial_complete(self._ray, trial, result)
         if trial.role != "final":
-            self.searcher.on_trial_complete(trial.trial_id, result=result)
+            self._driven.end(trial)
         trial.status = FINISHED
         self.just_ended.add(trial)
-        self._scheduled.pop(trial, None)
 
     def _failed(self, trial: Trial, error: str, result: dict[str, Any] | None) -> None:
         """The end of a trial for good; ``result``: what the searcher is to take for its result."""
@@ -299,24 +279,13 @@ class Controller:
         self.just_ended.add(trial)
         if trial is self._best:
             self._best = next(iter(self.ranked()), None)
-        if trial.role == "final":
-            return
-        if trial in self._scheduled:
-            self.scheduler.on_trial_error(self._ray, trial)
-            del self._scheduled[trial]
-        self.searcher.on_trial_complete(trial.trial_id, result=result, error=result is None)
+        if trial.role != "final":
+            self._driven.fail(trial, result)
 
     def _worst(self, trial: Trial) -> dict[str, Any] | None:
         """The worst result of any trial, as if this one had it; None: there is none yet."""
         scores = [t.result[SCORE] for t in self.trials if SCORE in t.result]
-        if not scores:
-            return None
-        result: dict[str, Any] = {**self.search.clock(trial.epoch + 1, self.horizon)}
-        result[FAILED_RESULT] = True
-        result[SCORE] = min(scores)
-        if trial not in self._scheduled:
-            return self.search.outside(result)
-        return self.search.missed(self.scheduler, trial, result)
+        return self._driven.as_bad_as(min(scores), trial) if scores else None
 
     def _left(self) -> float:
         """Epochs of the search not yet spent or promised to trials that run or wait to go on."""

@@ -16,7 +16,8 @@ def known_starts(given: Iterable[Any], composition: Composition, space: Space) -
 
     An entry is a list of overrides (or a text of them, with blanks between), which go on top of
     the study's own, or the best.yaml of an earlier study, of which only what this space searches is
-    taken: its data or its image size may have been others. Raises ConfigError naming an entry that does not compose.
+    taken: its data or its image size may have been others. Raises ConfigError naming an entry that
+    does not compose.
     """
     starts = [Start("incumbent", [], *space.raw_of(composition.values([], space)))]
     for entry in given:
