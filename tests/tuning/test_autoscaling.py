@@ -169,4 +169,4 @@ def test_it_grows_from_nothing_and_shrinks_again(
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "runs/tune/grown/study.json").read_text())
     assert told["statuses"] == {"finished": 3}
-    assert counts == [0, 1, 2, 1, 0]  # the last of three trainings leaves one machine idle
+    assert (counts[0], max(counts), counts[-1]) == (0, 2, 0)

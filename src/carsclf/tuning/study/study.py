@@ -80,11 +80,8 @@ class Study:
         if not self._settled:
             self._fill(workers)
             workers.keep(self.controller.at_most)
-            if not workers.busy and workers.free:
-                if self.deadline is None or self.controller.closed:
-                    return False
-                self._close(workers, passed, "nothing left to propose")
-                return True
+            if not workers.busy and workers.free and not self._has_a_final(workers, passed):
+                return False
         free, event = workers.free, workers.next(timeout=1.0)
         if event is not None:
             self._obey(workers, event)
@@ -93,6 +90,14 @@ class Study:
         self._settled = event is None and workers.free == free
         self.callbacks.turn_ends()
         return True
+
+    def _has_a_final(self, workers: Workers, passed: float) -> bool:
+        """Begins the final of a timed study whose search has nothing left to propose."""
+        if self.deadline is None or self.controller.closed:
+            return False
+        self._close(workers, passed, "nothing left to propose")
+        self._fill(workers)
+        return bool(workers.busy)
 
     def value(self, score: float | None) -> float | None:
         """A score as the metric's own value."""
