@@ -268,7 +268,7 @@ def read_attributes(source: str, names: Mapping[str, str]) -> Iterator[tuple[str
 
 def test_schedulers_read_nothing_that_trials_and_loop_do_not_have() -> None:
     loop = Controller(make((None, None)), TABLE.space, HORIZON, lambda *_, **__: None)
-    have = {"trial": Trial(0, {}, [], 1, False), "loop": loop._ray}
+    have = {"trial": Trial(0, {}, [], 1, False), "loop": loop._driven._ray}
     names = {"trial": "trial", "t": "trial", "tune_controller": "loop"}
     for made in (*SCHEDULERS, schedulers.HyperBandForBOHB):
         with open(inspect.getfile(made)) as file:

@@ -50,7 +50,8 @@ def replay(
         deadline = Deadline(search.hours, search.final, lambda _: None)
     study = Study(journal, controller, METRIC, 1, deadline=deadline)
     clock: list[float] = []
-    study.run(recorded, lambda: clock.append(recorded.now / 3600))
+    told = lambda: clock.extend([recorded.now / 3600] * (controller.epochs - len(clock)))  # noqa: E731
+    study.run(recorded, told)
     scores = [e["metrics"][METRIC] for e in journal.events if e["kind"] == "result"]
     spent = np.arange(1, len(scores) + 1) / table.horizon
-    return study, Curve(spent, np.array(clock[: len(spent)]), np.maximum.accumulate(scores))
+    return study, Curve(spent, np.array(clock), np.maximum.accumulate(scores))
