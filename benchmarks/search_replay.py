@@ -19,14 +19,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from carsclf.figures.study import draw_replay
-from carsclf.tuning.replay import Curve, Table, replay
+from carsclf.tuning.study.replay import Curve, replay
+from carsclf.tuning.workers.recorded import Table
 
 SEARCHES = ("random", "asha", "bohb", "multitask")
-CONF = Path(__file__).parents[1] / "conf" / "search"
+CONF = Path(__file__).resolve().parents[1] / "conf"
 BUDGETS, CLOCKS = (1, 2, 4, 8, 20), (1, 2, 4)
 GRID = np.arange(0.05, 20.001, 0.05)
 TOP = 0.99
@@ -37,9 +38,10 @@ def study(search: str, table: str, seed: int, budget: float, workers: int) -> Cu
     """One replayed study with the search's own defaults."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    config = OmegaConf.load(CONF / f"{search}.yaml")
-    made = instantiate(config, budget=budget, trials=10_000, seed=seed, _convert_="all")
-    return replay(made, Table.read(Path(table)), workers=workers)
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("tune", [f"search={search}"]).search
+    made = instantiate(config, budget=budget, trials=10_000, seed=seed, final=0.0, _convert_="all")
+    return replay(made, Table.read(Path(table)), workers=workers)[1]
 
 
 def best_at(x: np.ndarray, best: np.ndarray, grid: np.ndarray) -> np.ndarray:
