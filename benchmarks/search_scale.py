@@ -27,7 +27,7 @@ from carsclf.tuning.study.controller import Controller
 from carsclf.tuning.study.replay import replay
 from carsclf.tuning.study.start import recorded_start
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "tuning"))
 from tables import make_table  # noqa: E402  # type: ignore[reportMissingImports]
 
