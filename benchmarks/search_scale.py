@@ -81,17 +81,19 @@ def measure(name: str, trials: int) -> dict[str, object]:
     table, clock = make_table(), Clock()
     originals = Controller.ask, Controller.tell
     clock.of_controllers()
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     try:
         study, _ = replay(made(name, trials), table, starts=[recorded_start(table, {})])
     finally:
         Controller.ask, Controller.tell = originals  # type: ignore[method-assign]
-    seconds, count = time.perf_counter() - start, len(study.controller.trials)
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    count = len(study.controller.trials)
     first, last = clock.decision(0, count / 10), clock.decision(count * 0.9, count + 1)
     return {
         "search": name,
         "trials": count,
         "seconds": seconds,
+        "processor s": busy,
         "ms first tenth": first,
         "ms last tenth": last,
         "ratio": last / first,
