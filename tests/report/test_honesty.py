@@ -240,6 +240,6 @@ def test_rates_of_one_optimizer_are_drawn_without_the_trials_of_another(
         drawn.append((len(placed), log))
         path.write_text("<svg/>")
 
-    monkeypatch.setattr("carsclf.report.sections.search.draw_fidelities", draw)
+    monkeypatch.setattr("carsclf.report.sections.study.draw_fidelities", draw)
     write_report(runs=[], studies=[study], folder=tmp_path / "report", gallery=0)
     assert drawn == [(5, True)]

@@ -97,7 +97,7 @@ def test_a_key_that_is_added_starts_from_the_first_value(translated: Any) -> Non
 def test_an_experiments_search_counts_but_not_its_space(translated: Any) -> None:
     sweep = "optimizer.weight_decay=interval(0.1,0.2)"
     made = Composition.of(translated("experiment=demo_finetune", sweep))
-    assert (made.config.search.budget, made.config.trainer.max_epochs) == (3, 6)
+    assert (made.config.search.budget, made.config.trainer.max_epochs) == (5, 6)
     assert made.config.space == {"optimizer": {"weight_decay": {"low": 0.1, "high": 0.2}}}
 
 
