@@ -27,6 +27,8 @@ SEARCH = {
         "search.budget=2",
         "search.final=0",
     ],
+    "freeze_thaw": ["search=freeze_thaw", "search.grace=0.25", "search.budget=3", "search.final=0"],
+    "final": ["search=freeze_thaw", "search.grace=0.25", "search.budget=4.5", "search.final=0.45"],
 }
 ASIDE = ("idle", "resume", "error", "start", "study")
 
@@ -73,13 +75,22 @@ def results(folder: Path) -> int:
     return sum(event["kind"] == "result" for event in events(folder))
 
 
+def in_final(folder: Path) -> int:
+    found = events(folder)
+    numbers = {e["trial"] for e in found if e["kind"] == "suggest" and e["role"] == "final"}
+    return sum(e["kind"] == "result" and e["trial"] in numbers for e in found)
+
+
 def trained(folder: Path) -> int:
     return len((folder / "epochs.log").read_text().splitlines())
 
 
-def reach(folder: Path, count: int, alive: Callable[[], bool] = lambda: True) -> None:
+def reach(
+    folder: Path, count: int, alive: Callable[[], bool] = lambda: True, *, final: bool = False
+) -> None:
+    """Waits for so many results, or for the second one of the final."""
     until = time.monotonic() + 300
-    while results(folder) < count and alive():
+    while (in_final(folder) < 2 if final else results(folder) < count) and alive():
         assert time.monotonic() < until
         time.sleep(0.01)
 
@@ -102,7 +113,7 @@ def test_the_driver_is_killed(
         cwd=tmp_path,
         env=environment(),
     )
-    reach(runs / "killed", 4, lambda: driver.poll() is None)
+    reach(runs / "killed", 4, lambda: driver.poll() is None, final=search == "final")
     assert driver.poll() is None
     driver.send_signal(signal.SIGKILL)
     driver.wait()
@@ -114,6 +125,10 @@ def test_the_driver_is_killed(
         assert rungs(runs / "killed") == rungs(runs / "whole")
     else:
         assert decided(runs / "killed") == decided(runs / "whole")
+    told = [json.loads((runs / n / "study.json").read_text()) for n in ("whole", "killed")]
+    assert told[0]["final"] == told[1]["final"]
+    assert bool(told[0]["final"]) == (search == "final")
+    assert not list((runs / "killed" / "final").rglob("*.ckpt"))
     kept = list((runs / "killed" / "trials").rglob("*.ckpt"))
     paused = sum(e.get("decision") == "PAUSE" for e in events(runs / "killed"))
     assert len(kept) <= 2 + paused
