@@ -48,6 +48,7 @@ def test_what_lies_outside_is_said_and_run_as_it_is() -> None:
     (known,) = starts(study=["optimizer.lr=0.5", "data.batch_size=256"])
     assert known.overrides == []
     assert known.raw["optimizer.lr@adamw"] == 1e-2
+    assert known.values == {"optimizer": "adamw", "optimizer.lr": 0.5, "data.batch_size": 256}
     said = " ".join(known.outside)
     assert "optimizer.lr=0.5 lies outside space.optimizer.lr" in said
     assert "data.batch_size=256 lies outside space.data.batch_size" in said

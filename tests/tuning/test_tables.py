@@ -7,6 +7,7 @@ import yaml
 from scripted import SPACE, epochs, run_study, written
 
 from carsclf.tuning.search.asha import Asha
+from carsclf.tuning.search.freeze_thaw import FreezeThaw
 from carsclf.tuning.search.random import Random
 from carsclf.tuning.workers.protocol import Failure
 
@@ -24,6 +25,32 @@ def test_costs_are_the_epochs_that_were_run(tmp_path: Path) -> None:
     # twelve epochs of the first trial, three of the second, ...
     assert curves["trial"].tolist() == [0] * 12 + [1] * 3 + [2] * 12 + [3] * 3 + [4] * 6
     assert curves["spent"].tolist() == pytest.approx([n / 12 for n in range(1, 37)])
+
+
+def test_each_trial_says_who_ended_it(tmp_path: Path) -> None:
+    study = run_study(tmp_path / "asha", ASHA, 12, SCORES)
+    _, trials, _ = written(study)
+    third, sixth = (f"rung at epoch {n}: not among the best 1/2 so far" for n in (3, 6))
+    assert trials["ended"].tolist() == ["full length", third, "full length", third, sixth]
+    study = run_study(tmp_path / "random", Random(budget=1.5, trials=9), 2, [0.5, 0.4])
+    assert written(study)[1]["ended"].tolist() == ["full length"]  # no other one fits
+    # rungs of four epochs are 1, 3 and 4: the best of the first three goes on, then nothing is left
+    search = FreezeThaw(budget=1.75, trials=9, grace=0.25, reduction=3)
+    study = run_study(tmp_path / "thaw", search, 4, [0.1, 0.4, 0.3, 0.2, 0.15])
+    assert epochs(study) == [1, 4, 1, 1]
+    assert written(study)[1]["ended"].tolist() == [
+        "paused at epoch 1, number 4 of 4 there",
+        "full length",
+        "paused at epoch 1, number 2 of 4 there",
+        "paused at epoch 1, number 3 of 4 there",
+    ]
+
+
+def test_a_cap_on_trials_leaves_the_budget_to_those_there_are(tmp_path: Path) -> None:
+    search = FreezeThaw(budget=2.5, trials=3, grace=0.25, reduction=3)
+    study = run_study(tmp_path, search, 4, [0.1, 0.4, 0.3])
+    # all to the first rung, the best to its end, then the next best
+    assert epochs(study) == [1, 4, 4]
 
 
 def test_what_failed_was_paid_for(tmp_path: Path) -> None:

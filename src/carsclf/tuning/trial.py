@@ -32,6 +32,8 @@ class Start:
     overrides: list[str]
     raw: Raw
     outside: Sequence[str] = ()
+    values: dict[str, Any] | None = None
+    """What it sets of the searched keys; None: what its raw values say."""
 
 
 @dataclass(eq=False)
@@ -50,6 +52,8 @@ class Trial:
     fixed: bool
     """Runs all of its length once started."""
     role: Role = "search"
+    values: dict[str, Any] | None = None
+    """Of a known one, which the space may not hold: its true values."""
     repeats: int | None = None
     """In the final: number of the trial whose configuration this is."""
     seed: int | None = None

@@ -68,6 +68,15 @@ class Proposals(Searcher):
     def left(self, left: float) -> None:
         self._policy.left = left
 
+    @property
+    def may_propose(self) -> bool:
+        """Whether the cap on trials allows another one."""
+        return self._policy.may_propose
+
+    @may_propose.setter
+    def may_propose(self, may: bool) -> None:
+        self._policy.may_propose = may
+
     def suggest(self, trial_id: str) -> Raw:
         """See Ray's Searcher."""
         unit = self._policy.propose(len(self._asked))

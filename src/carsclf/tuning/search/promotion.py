@@ -63,6 +63,8 @@ class FreezeThawPolicy:
 
     left = math.inf
     """Full trainings that the budget still has; the caller sets it."""
+    may_propose = True
+    """Whether a new trial may be started; the caller sets it too."""
 
     def __init__(
         self,
@@ -121,7 +123,7 @@ class FreezeThawPolicy:
             leader = self._leader(rung)
             if leader and self._deserves(leader, rung):
                 return leader.trial
-        return self._finisher() if self.left < 1 else None
+        return self._finisher() if self.left < 1 or not self.may_propose else None
 
     def promote(self, trial: str) -> None:
         """A paused trial goes on to its next rung."""

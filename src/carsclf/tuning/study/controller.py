@@ -186,6 +186,7 @@ class Controller:
         if self._starts:
             return self._start(self._starts.pop(0))
         self.searcher.left = self._left() / self.horizon
+        self.searcher.may_propose = len(self.trials) < self.search.trials
         trial = self._chosen() if self.search.promotes else None
         if trial is None:
             if not self._driven.pending:
@@ -199,7 +200,10 @@ class Controller:
 
     def _start(self, start: Start) -> Trial:
         number = len(self.trials)
-        trial = Trial(number, start.raw, start.overrides, self.horizon, True, start.role)
+        trial = Trial(
+            *(number, start.raw, start.overrides, self.horizon, True, start.role),
+            values=start.values,
+        )
         self._record("suggest", trial=number, raw=start.raw, fidelity=1.0, role=start.role)
         self.trials.append(trial)
         self._driven.know(trial)
@@ -309,8 +313,9 @@ class Controller:
         for of, seed in pairs(self.ranked(), self.incumbent, allowed):
             number = len(self.trials) + len(self.finalists)
             trial = Trial(
-                *(number, of.raw, of.overrides, self.horizon),
-                *(True, "final", of.number, seed),
+                *(number, of.raw, of.overrides, self.horizon, True, "final"),
+                repeats=of.number,
+                seed=seed,
             )
             self._record("suggest", trial=number, role="final", repeats=of.number, seed=seed)
             self.finalists.append(trial)

@@ -19,14 +19,15 @@ def known_starts(given: Iterable[Any], composition: Composition, space: Space) -
     taken: its data or its image size may have been others. Raises ConfigError naming an entry that
     does not compose.
     """
-    starts = [Start("incumbent", [], *space.raw_of(composition.values([], space)))]
+    values = composition.values([], space)
+    starts = [Start("incumbent", [], *space.raw_of(values), values)]
     for entry in given:
         overrides = _overrides(entry, space)
         try:
             values = composition.values(overrides, space)
         except mistakes() as error:
             raise ConfigError(f"search.start: {_shown(entry)}: {one_line(error)}") from None
-        starts.append(Start("start", overrides, *space.raw_of(values)))
+        starts.append(Start("start", overrides, *space.raw_of(values), values))
     return starts
 
 

@@ -19,12 +19,12 @@ STATUS = {"TERMINATED": "finished", "ERROR": "failed"}
 
 def trial_rows(study: Study) -> list[TrialRow]:
     """One row per trial, in the order they were proposed."""
-    controller = study.controller
+    controller, scores = study.controller, _best_by_epoch(study)
     return [
         TrialRow(
             trial=t.number,
             overrides=t.overrides,
-            values=controller.space.values(t.raw),
+            values=t.values or controller.space.values(t.raw),
             status=status(t),
             epochs=t.epoch,
             length=t.length,
@@ -35,7 +35,7 @@ def trial_rows(study: Study) -> list[TrialRow]:
             error=t.error,
             folder=_relative(study, t),
             role=t.role,
-            ended=t.ended or _open(t),
+            ended=t.ended or _open(t, scores),
         )
         for t in controller.trials
     ]
@@ -137,8 +137,25 @@ def write_study(study: Study, plan: Plan, finished: bool = False) -> StudySummar
     return made
 
 
-def _open(trial: Trial) -> str:
-    return f"paused at epoch {trial.epoch}, not taken up again" if trial.status == PAUSED else ""
+def _open(trial: Trial, scores: dict[int, dict[int, float]]) -> str:
+    """Why a trial that may still go on does not, as far as can be told."""
+    if trial.status != PAUSED:
+        return ""
+    there = scores[trial.epoch]
+    place = 1 + sum(score > there[trial.number] for score in there.values())
+    return f"paused at epoch {trial.epoch}, number {place} of {len(there)} there"
+
+
+def _best_by_epoch(study: Study) -> dict[int, dict[int, float]]:
+    """By epoch, the best score so far of each trial that got there."""
+    best: dict[int, float] = {}
+    scores: dict[int, dict[int, float]] = {}
+    for event in study.journal.events:
+        if event["kind"] == "result":
+            number, score = event["trial"], event["metrics"][SCORE]
+            best[number] = max(score, best.get(number, score))
+            scores.setdefault(event["epoch"], {})[number] = best[number]
+    return scores
 
 
 def _relative(study: Study, trial: Trial) -> str:

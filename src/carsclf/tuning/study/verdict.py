@@ -11,6 +11,8 @@ from carsclf.tuning.study.records import Finalist
 from carsclf.tuning.study.study import Study
 from carsclf.tuning.trial import FINISHED, Trial
 
+SHARES = ("val/top1", "val/top5", "val/macro_f1", "accuracy")
+"""Metrics that are told in points."""
 Outcomes = dict[int, Outcome]
 """By seed."""
 
@@ -67,18 +69,19 @@ def _decided(study: Study, first: int, compared: dict[int, Comparison]) -> tuple
     found, trial = compared[number], study.controller.trial(number)
     told = (
         f"trial {trial.trial_id} against the incumbent on {study.metric}: "
-        f"{difference_in_words(found, study.sign)}"
+        f"{difference_in_words(found, study.metric, study.sign)}"
     )
     if found.low > 0:
         return trial, f"better than the incumbent: {told}"
     return known, f"the search found nothing better than the incumbent; {told}"
 
 
-def difference_in_words(found: Comparison, sign: int = 1) -> str:
-    """Such as +0.021 [-0.003 to +0.045] over 3 seeds, probability 0.96 to be better."""
-    ends = sorted((sign * found.low, sign * found.high))
+def difference_in_words(found: Comparison, metric: str, sign: int = 1) -> str:
+    """Such as +2.1 points [-0.3 to +4.5, 95 %] over 3 seeds, better with probability 0.96."""
+    scale, unit = (100, " points") if metric in SHARES else (1, "")
+    ends = sorted((sign * scale * found.low, sign * scale * found.high))
     return (
-        f"{sign * found.difference:+.4f} [{ends[0]:+.4f} to {ends[1]:+.4f}, "
+        f"{sign * scale * found.difference:+.3g}{unit} [{ends[0]:+.3g} to {ends[1]:+.3g}, "
         f"{CONFIDENCE:.0%}] over {found.seeds} seed{'s' * (found.seeds > 1)}, "
         f"better with probability {found.probability:.2f}"
     )
