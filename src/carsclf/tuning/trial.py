@@ -77,6 +77,11 @@ class Trial:
         return f"{self.number:04d}"
 
     @property
+    def rank(self) -> tuple[float, int, int]:
+        """Sorts by the best score, then the longest, then the first."""
+        return -math.inf if self.best is None else self.best, self.epoch, -self.number
+
+    @property
     def evaluated_params(self) -> dict[str, Any]:
         """What Ray calls the searched values."""
         return self.raw

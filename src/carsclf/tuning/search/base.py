@@ -104,6 +104,15 @@ class Search:
             )
 
     @property
+    def for_search(self) -> float:
+        """Full trainings that may be spent before the final."""
+        return math.inf if self.budget is None else self.budget - self.reserved
+
+    def for_final(self, spent: float) -> float:
+        """Full trainings that the final may take after so many."""
+        return math.inf if self.budget is None else min(self.reserved, self.budget - spent)
+
+    @property
     def reserved(self) -> int:
         """Full trainings that are kept for the final."""
         return 0 if self.budget is None else math.floor(self.final * self.budget + 1e-9)

@@ -17,7 +17,7 @@ from ray.tune.schedulers import TrialScheduler
 from carsclf.tuning.search.base import Search
 from carsclf.tuning.search.driven import Driven
 from carsclf.tuning.space import Raw, Space
-from carsclf.tuning.study.final import pairs
+from carsclf.tuning.study.final import line_up
 from carsclf.tuning.trial import (
     ENDED,
     FAILED,
@@ -108,7 +108,7 @@ class Controller:
     def ranked(self) -> list[Trial]:
         """The trials with a score, best first, without the failed ones."""
         scored = [t for t in self.trials if t.best is not None and t.status != FAILED]
-        return sorted(scored, key=_rank, reverse=True)
+        return sorted(scored, key=lambda t: t.rank, reverse=True)
 
     def trial(self, number: int) -> Trial:
         """By number, also of the final."""
@@ -142,7 +142,7 @@ class Controller:
         self.seconds += seconds
         trial.last = metrics[SCORE]
         trial.best = max(metrics[SCORE], trial.best if trial.best is not None else -math.inf)
-        if trial.role != "final" and (self._best is None or _rank(trial) > _rank(self._best)):
+        if trial.role != "final" and (self._best is None or trial.rank > self._best.rank):
             self._best = trial
         decision = self._decide(trial, {**self.search.clock(epoch, self.horizon), **metrics})
         self._record("decision", trial=trial.number, decision=decision)
@@ -293,35 +293,20 @@ class Controller:
 
     def _left(self) -> float:
         """Epochs of the search not yet spent or promised to trials that run or wait to go on."""
-        if self.search.budget is None:
-            return math.inf
-        limit = (self.search.budget - self.search.reserved) * self.horizon + 1e-6
         promised = sum(t.committed for t in [*self.running, *self.waiting])
-        return limit - self.epochs - promised
+        return self.search.for_search * self.horizon + 1e-6 - self.epochs - promised
 
     def _affordable(self) -> float:
         """Full trainings of the final that the budget still holds."""
-        if self.search.budget is None:
-            return math.inf
-        return min(self.search.reserved, self.search.budget - self.epochs / self.horizon)
+        return self.search.for_final(self.epochs / self.horizon)
 
     def _begin_final(self) -> None:
         """Lines up the best few and the incumbent, each over the same new seeds."""
         if self._final is None and self.search.hours is not None:
             return  # whoever minds the hours says what it may take
         allowed = self._affordable() if self._final is None else self._final
-        for of, seed in pairs(self.ranked(), self.incumbent, allowed):
-            number = len(self.trials) + len(self.finalists)
-            trial = Trial(
-                *(number, of.raw, of.overrides, self.horizon, True, "final"),
-                repeats=of.number,
-                seed=seed,
-            )
-            self._record("suggest", trial=number, role="final", repeats=of.number, seed=seed)
-            self.finalists.append(trial)
+        places = self.horizon, len(self.trials)
+        self.finalists = line_up(self.ranked(), self.incumbent, allowed, *places)
+        for t in self.finalists:
+            self._record("suggest", trial=t.number, role=t.role, repeats=t.repeats, seed=t.seed)
         self._final, self._lined_up = 0.0, list(self.finalists)
-
-
-def _rank(trial: Trial) -> tuple[float, int, int]:
-    best = -math.inf if trial.best is None else trial.best
-    return best, trial.epoch, -trial.number

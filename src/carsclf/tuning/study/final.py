@@ -73,6 +73,21 @@ def pairs(
         yield from ((trial, seed) for trial in [*known, *taken])
 
 
+def line_up(
+    ranked: Sequence[Trial], incumbent: Trial | None, trainings: float, horizon: int, first: int
+) -> list[Trial]:
+    """The final's trainings of ``horizon`` epochs, numbered from ``first`` on; see pairs."""
+    return [
+        Trial(
+            *(number, of.raw, of.overrides, horizon, True, "final"),
+            values=of.values,
+            repeats=of.number,
+            seed=seed,
+        )
+        for number, (of, seed) in enumerate(pairs(ranked, incumbent, trainings), start=first)
+    ]
+
+
 def compare(
     incumbent: Sequence[Outcome], candidate: Sequence[Outcome], candidates: int = 1
 ) -> Comparison:
