@@ -10,12 +10,7 @@ from carsclf.errors import ConfigError
 from carsclf.tuning.search.base import Search, above_one
 from carsclf.tuning.search.promotion import FreezeThawPolicy
 from carsclf.tuning.space import Raw, Space
-from carsclf.tuning.trial import FAILED_RESULT, PENDING, RUNNING, SCORE, TIME, Trial
-
-CROWD, STRAIGHT = 6, 2
-"""Beside so many running trials, every so many-th new one runs to its end without a pause, until
-one has ended: where short trainings say little, as HyperBand hedges by a bracket of full ones. Few
-workers cannot afford it, and many have nothing better to do while nothing is known."""
+from carsclf.tuning.trial import FAILED_RESULT, PENDING, SCORE, TIME, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +106,8 @@ class Promotion(FIFOScheduler):
         self._policy = policy
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """See Ray's TrialScheduler: a new trial pauses at the first rung, or runs to its end."""
-        trials: list[Trial] = tune_controller.get_trials()
-        running = sum(t.status == RUNNING for t in trials)
-        if self._policy.finished or running < CROWD or trial.number % STRAIGHT:
-            self._policy.promote(trial.trial_id)
+        """See Ray's TrialScheduler: a new trial pauses at the first rung."""
+        self._policy.promote(trial.trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """See Ray's TrialScheduler."""

@@ -91,11 +91,6 @@ class FreezeThawPolicy:
         number = len(self._curves) if known is None else known.number
         self._curves[trial] = Curve(trial, number, np.asarray(unit), until)
 
-    @property
-    def finished(self) -> bool:
-        """Whether any trial has reached the horizon."""
-        return bool(self._reached[-1])
-
     def until(self, trial: str) -> int:
         """The epoch at which a trial pauses."""
         return self._curves[trial].until
