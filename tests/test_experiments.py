@@ -98,19 +98,42 @@ def cars_report(folder: Path) -> Rows:
     return rows
 
 
-def speedups(folder: Path) -> Rows:
-    """20 full trainings over the budget that reaches random's goal; 0 where it is not reached."""
-    one = read(folder, "results.csv").query("workers == 1")
+NOW, BEFORE = ["random", "asha", "freeze_thaw"], ["random", "asha", "bohb", "multitask"]
+"""Searches that begin from an incumbent, and those that began from nothing."""
+
+
+def speedups_now(folder: Path) -> Rows:
+    return speedups(folder, "results.csv", ["blank", *NOW])
+
+
+def speedups(folder: Path, name: str = "before.csv", searches: list[str] = BEFORE) -> Rows:
+    """20 full trainings over the budget that reaches the goal; 0 where it is not reached."""
+    one = read(folder, name).query("workers == 1")
     wide = one.pivot(index="table", columns="search", values="speedup")
-    wide = wide[["random", "asha", "bohb", "multitask"]]
+    wide = wide[searches]
     lines = [*(wide.loc[name] for name in wide.index), wide.median(), wide.min()]
     return [["not reached" if v == 0 else f"{v:.2f}" for v in line] for line in lines]
 
 
-def twenty_workers(folder: Path) -> Rows:
-    many = read(folder, "results.csv").query("workers == 20")
+def twenty_workers_now(folder: Path) -> Rows:
+    return twenty_workers(folder, "results.csv", NOW)
+
+
+def finals(folder: Path) -> Rows:
+    """Studies, share that named another, and the true gains."""
+    rows = read(folder, "results.csv").itertuples()
+    return [
+        [
+            *(row.incumbent, row.search, str(row.studies), f"{100 * row.another:.1f} %"),
+            *(f"{round(row.mean_gain, 1) + 0.0:.1f}", f"{row.worst_gain:.2f}"),
+        ]
+        for row in rows
+    ]  # fmt: skip
+
+
+def twenty_workers(folder: Path, name: str = "before.csv", order: list[str] = BEFORE) -> Rows:
+    many = read(folder, name).query("workers == 20")
     medians = many.groupby("search")[["regret_1", "regret_2", "regret_4"]].median()
-    order = ["random", "asha", "bohb", "multitask"]
     return [[f"{medians.loc[s, f'regret_{n}']:.4f}" for s in order] for n in (1, 2, 4)]
 
 
@@ -166,8 +189,11 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("frozen_head", 0): (heads_by_network, [2, 3, 4, 5, 6, 7]),
     ("frozen_head", 1): (heads_in_all, [2, 3, 4, 5, 6, 7, 8, 9]),
     ("frozen_head", 2): (heads_of_few, [1, 2, 3, 4, 5, 6]),
-    ("search_replay", 0): (speedups, [1, 2, 3, 4]),
-    ("search_replay", 1): (twenty_workers, [1, 2, 3, 4]),
+    ("search_replay", 0): (speedups_now, [1, 2, 3, 4]),
+    ("search_replay", 1): (twenty_workers_now, [1, 2, 3]),
+    ("search_replay", 2): (speedups, [1, 2, 3, 4]),
+    ("search_replay", 3): (twenty_workers, [1, 2, 3, 4]),
+    ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""
 
