@@ -98,7 +98,9 @@ def by_loop(search):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("name", [name for name in SEARCHES if name != "freeze_thaw"])
+# which is asked whom to go on with before it is asked for a new trial; Tuner does the reverse, and
+# waits for ever once it may start no more
 def test_one_worker_decides_as_rays_tuner(name, ray_cluster, tmp_path):
     search = make_searches(budget=BUDGET, trials=TRIALS, rungs=3)[name]
     assert by_loop(search) == by_ray(name, tmp_path)
