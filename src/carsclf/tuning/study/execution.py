@@ -101,7 +101,8 @@ def _study(plan: Plan, journal: Journal) -> Study:
     identity = Identity(plan.folder, journal.events[0]["time"])
     callbacks = Callbacks(plan.callbacks, identity, say)
     study = Study(journal, controller, plan.metric, plan.sign, plan.folder, deadline, callbacks)
-    study.rebuild()
+    if journal.ahead is not None:
+        study.rebuild()
     for note in plan.notes:
         say(note)
     return study
