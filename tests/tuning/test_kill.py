@@ -188,9 +188,18 @@ nodes = [cluster.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
 cluster.wait_for_nodes()
 ray.init(address=cluster.address, log_to_driver=False)
 
-def lose():
+def in_their_middle():
+    # whether both machines have a trial that has finished an epoch, and not its last but one
     path = folder / "events.jsonl"
-    while not path.exists() or path.read_text().count('"result"') < 5:
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    found = [json.loads(line) for line in lines if line.endswith("\\n")]
+    epochs = {e["trial"]: 0 for e in found if e["kind"] == "start"}
+    epochs |= {e["trial"]: e["epoch"] for e in found if e["kind"] == "result"}
+    running = [epoch for epoch in epochs.values() if epoch < 6]
+    return len(running) == 2 and all(1 <= epoch <= 4 for epoch in running)
+
+def lose():
+    while not in_their_middle():
         time.sleep(0.02)
     cluster.remove_node(nodes[0], allow_graceful=False)
 
