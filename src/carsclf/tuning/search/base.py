@@ -1,6 +1,7 @@
 """What every search has: a budget, a start, a final; and what it makes of a space."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -102,6 +103,11 @@ class Search:
                 f"search.budget={self.budget:g}: {starts} known configurations at full length and "
                 f"a final of {self.reserved} trainings need {needed}, and more for a search"
             )
+
+    @property
+    def name(self) -> str:
+        """As conf/search/ has it."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
     @property
     def for_search(self) -> float:

@@ -91,7 +91,7 @@ def summarised(study: Study, plan: Plan, verdict: Verdict, finished: bool) -> St
         notes.insert(0, f"the incumbent (trial {known.trial_id}) failed: {known.error}")
     return StudySummary(
         name=plan.name,
-        search=type(plan.search).__name__.lower(),
+        search=plan.search.name,
         metric=study.metric,
         mode="max" if study.sign > 0 else "min",
         horizon=controller.horizon,

@@ -80,10 +80,13 @@ def difference_in_words(found: Comparison, metric: str, sign: int = 1) -> str:
     """Such as +2.1 points [-0.3 to +4.5, 95 %] over 3 seeds, better with probability 0.96."""
     scale, unit = (100, " points") if metric in SHARES else (1, "")
     ends = sorted((sign * scale * found.low, sign * scale * found.high))
+    value, low, high = (
+        f"{round(x, 2) + 0.0:+.2f}" if unit else f"{x:+.3g}"
+        for x in (sign * scale * found.difference, *ends)
+    )
     return (
-        f"{sign * scale * found.difference:+.3g}{unit} [{ends[0]:+.3g} to {ends[1]:+.3g}, "
-        f"{CONFIDENCE:.0%}] over {found.seeds} seed{'s' * (found.seeds > 1)}, "
-        f"better with probability {found.probability:.2f}"
+        f"{value}{unit} [{low} to {high}, {CONFIDENCE:.0%}] over {found.seeds} "
+        f"seed{'s' * (found.seeds > 1)}, better with probability {found.probability:.2f}"
     )
 
 
