@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -43,6 +44,16 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
             f"could not write {path}: {error.strerror or error}; earlier files are untouched: "
             "free some space (or mend the permissions) and go on with resume=<folder>"
         ) from error
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder whose files are known by name: what derives from it says where they lie."""
+
+    root: Path
+
+    def __init__(self, root: AnyPath) -> None:
+        object.__setattr__(self, "root", Path(root).expanduser())
 
 
 class JsonRecord:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from carsclf.errors import DataError
-from carsclf.files import AnyPath, JsonRecord, atomic_write
+from carsclf.files import AnyPath, Folder, JsonRecord, atomic_write
 
 RANDOM_WEIGHTS = "WARNING: trained from RANDOM weights, as no ImageNet weights could be had"
 
@@ -57,14 +57,8 @@ class ModelCard(JsonRecord):
     crop: str = "none"  # "box" where it was trained on what the annotated boxes hold
 
 
-@dataclass(frozen=True)
-class RunFolder:
+class RunFolder(Folder):
     """Where things lie in `runs/train/<name>/`."""
-
-    root: Path
-
-    def __init__(self, root: AnyPath) -> None:
-        object.__setattr__(self, "root", Path(root).expanduser())
 
     @property
     def config(self) -> Path:
@@ -128,6 +122,11 @@ class Predictions:
     @property
     def predicted(self) -> np.ndarray:
         return self.probabilities.argmax(axis=1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """(n,) bool: right or not."""
+        return self.predicted == self.targets
 
     def write(self, path: AnyPath) -> None:
         """One row per image, as parquet; its metadata names the columns of `probabilities`."""

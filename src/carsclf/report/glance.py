@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from carsclf.report.context import Context
 from carsclf.report.groups import WORDS, Group, best_by_mode
 from carsclf.report.page import Figure
-from carsclf.report.pairs import Pair, ahead_of, group_of, searched
+from carsclf.report.pairs import Pair, ahead_of, retuned, searched
 from carsclf.report.published import WORKERS
 from carsclf.report.studies import StudyMaterial
 from carsclf.report.words import ends, hours, percent, points
@@ -90,14 +90,11 @@ def _search(context: Context) -> Iterator[Figure]:
 
 def _kept(context: Context, study: StudyMaterial) -> str:
     """That a final kept the incumbent, and how its rival does here."""
-    known, rival = (
-        group_of(context.groups, str(study.folder), r) for r in ("baseline", "searched")
-    )
-    if known is None or rival is None:
+    pair = retuned(context.groups, str(study.folder))
+    if pair is None:
         return f"than its incumbent, by the final of {study.name}"
-    pair = Pair(known, rival)
     return (
-        f"than {known.label}, by the final of {study.name}; {rival.label}: "
+        f"than {pair.first.label}, by the final of {study.name}; {pair.second.label}: "
         f"{points(pair.gain, 1)} points{ends(pair.interval())} on {context.split}"
     )
 

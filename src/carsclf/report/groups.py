@@ -116,7 +116,7 @@ class Group:
 
     def _accuracy(self, run: TrainedRun) -> float:
         if self.split in run.predictions:
-            return float(hits(run.predictions[self.split]).mean())
+            return float(run.predictions[self.split].right.mean())
         return float(run.run.metrics[f"{self.split}/top1"])
 
     @property
@@ -189,18 +189,13 @@ class Group:
         if not told or any(set(p.ids) != set(told[0].ids) for p in told):
             return None
         orders = [np.argsort(p.ids) for p in told]
-        mean = np.mean([hits(p)[o] for p, o in zip(told, orders, strict=True)], axis=0)
+        mean = np.mean([p.right[o] for p, o in zip(told, orders, strict=True)], axis=0)
         return sorted(told[0].ids), mean
 
 
 def called(model: str, mode: str) -> str:
     """resnet18, finetune -> ResNet-18 fine-tuned."""
     return f"{MODELS.get(model.split('.')[0], model)} {WORDS.get(mode, mode)}"
-
-
-def hits(predictions: Predictions) -> np.ndarray:
-    """(n,) bool: right or not."""
-    return predictions.predicted == predictions.targets
 
 
 def best_by_mode(groups: Iterable[Group]) -> dict[str, Group]:

@@ -12,7 +12,7 @@ from carsclf.analysis.comparison import (
     fates,
     mcnemar,
 )
-from carsclf.report.groups import Group, hits
+from carsclf.report.groups import Group
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Pair:
         one, two = self.first.predictions, self.second.predictions
         if one is None or two is None or set(one.ids) != set(two.ids):
             return None
-        return hits(one)[np.argsort(one.ids)], hits(two)[np.argsort(two.ids)]
+        return one.right[np.argsort(one.ids)], two.right[np.argsort(two.ids)]
 
     def p_value(self) -> float | None:
         """McNemar's, of the median runs."""

@@ -5,7 +5,6 @@ import pandas as pd
 from carsclf.analysis.calibration import expected_calibration_error, refusal, reliability
 from carsclf.figures.accuracy import draw_calibration, draw_refusal
 from carsclf.report.context import Context
-from carsclf.report.groups import hits
 from carsclf.report.page import Section
 from carsclf.report.repeat import to_get_predictions
 from carsclf.report.words import percent
@@ -26,7 +25,7 @@ def section(context: Context) -> Section:
     for group in shown:
         told = group.predictions
         assert told is not None
-        right, sure = hits(told), told.probabilities.max(1)
+        right, sure = told.right, told.probabilities.max(1)
         bins[group.label] = (group.mode, group.role, reliability(right, sure))
         curves[group.label] = (group.mode, group.role, curve := refusal(right, sure))
         left = {share: _at(curve, share) for share in (0.1, 0.2, 0.5)}

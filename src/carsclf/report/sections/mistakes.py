@@ -13,7 +13,7 @@ from carsclf.figures.mistakes import draw_fates, draw_kinds, draw_rates
 from carsclf.records import Predictions, RunFolder
 from carsclf.report.context import Context
 from carsclf.report.gallery import data_root, make_gallery, photo_path
-from carsclf.report.groups import Group, hits
+from carsclf.report.groups import Group
 from carsclf.report.page import Section
 from carsclf.report.repeat import to_get_predictions
 from carsclf.report.words import count, listed, percent
@@ -36,7 +36,7 @@ def section(context: Context) -> Section:
     best = context.predicted[0]
     predictions = best.predictions
     assert predictions is not None
-    wrong = ~hits(predictions)
+    wrong = ~predictions.right
     fates = _fates(context, made)
     kinds = _kinds(context, made)
     made.answer = _answer(context, best, wrong, fates, kinds)

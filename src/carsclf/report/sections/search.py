@@ -75,10 +75,10 @@ def _found(context: Context, study: StudyMaterial, pair: Pair | None) -> str:
 
 def _nothing_better(context: Context, study: StudyMaterial) -> str:
     """Of a study that keeps its incumbent, whatever its best proposal reaches here."""
-    known, rival = _sides(context, study)
-    if known is None or rival is None:
+    pair = retuned(context.groups, str(study.folder))
+    if pair is None:
         return f"the search of study {study.name} found nothing better than its incumbent"
-    pair = Pair(known, rival)
+    known, rival = pair.first, pair.second
     return (
         f"the search found nothing better than {known.label} ({percent(known.accuracy)}), which "
         f"study {study.name} keeps; what it proposes, {rival.label}, reaches "

@@ -17,8 +17,7 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from carsclf.errors import ConfigError
-from carsclf.tuning.search.base import Search, above_one, mixed
+from carsclf.tuning.search.base import Search, check_rungs, mixed
 from carsclf.tuning.search.memory import remembered
 from carsclf.tuning.space import Parameter, Raw, Space
 from carsclf.tuning.trial import SCORE, TIME
@@ -46,9 +45,7 @@ class Asha(Search):
     def __post_init__(self) -> None:
         """Raises ConfigError for rungs that would stop nothing or everything."""
         super().__post_init__()
-        if not 0 < self.grace < 1:
-            raise ConfigError(f"search.grace={self.grace}: expected a share between 0 and 1")
-        above_one(self.reduction)
+        check_rungs(self.grace, self.reduction)
 
     def build(self, space: Space, horizon: int, known: Raw | None) -> tuple[Any, TrialScheduler]:
         """See Search."""

@@ -124,6 +124,13 @@ class Search:
         return 0 if self.budget is None else math.floor(self.final * self.budget + 1e-9)
 
 
+def check_rungs(grace: float, reduction: float) -> None:
+    """Raises ConfigError for rungs that would end nothing or everything."""
+    if not 0 < grace < 1:
+        raise ConfigError(f"search.grace={grace}: expected a share between 0 and 1")
+    above_one(reduction)
+
+
 def above_one(reduction: float) -> None:
     """Raises ConfigError for a reduction that would reduce nothing."""
     if reduction <= 1:

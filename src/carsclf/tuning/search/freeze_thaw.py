@@ -6,8 +6,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from carsclf.errors import ConfigError
-from carsclf.tuning.search.base import Search, above_one
+from carsclf.tuning.search.base import Search, check_rungs
 from carsclf.tuning.search.promotion import FreezeThawPolicy
 from carsclf.tuning.space import Raw, Space
 from carsclf.tuning.trial import FAILED_RESULT, PENDING, SCORE, TIME, Trial
@@ -25,9 +24,7 @@ class FreezeThaw(Search):
     def __post_init__(self) -> None:
         """Raises ConfigError for rungs that would pause nothing or everything."""
         super().__post_init__()
-        if not 0 < self.grace < 1:
-            raise ConfigError(f"search.grace={self.grace}: expected a share between 0 and 1")
-        above_one(self.reduction)
+        check_rungs(self.grace, self.reduction)
 
     def build(self, space: Space, horizon: int, known: Raw | None) -> tuple[Any, TrialScheduler]:
         """See Search."""
@@ -40,10 +37,6 @@ class FreezeThaw(Search):
             self.grace,
         )
         return Proposals(policy, space, horizon), Promotion(policy)
-
-    def why(self, epoch: int, horizon: int) -> str:
-        """See Search."""
-        return f"stopped at epoch {epoch}"
 
 
 class Proposals(Searcher):

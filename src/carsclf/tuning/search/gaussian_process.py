@@ -22,10 +22,10 @@ from gpytorch.priors import GammaPrior, LogNormalPrior
 from numpy.typing import NDArray
 from ray.tune.search import Searcher
 from scipy.spatial.distance import cdist
-from scipy.stats import norm, rankdata
 from torch import Tensor
 
 from carsclf.tuning.search.memory import remembered
+from carsclf.tuning.search.surrogate import expected_improvement, normal_scores, refit_point
 from carsclf.tuning.space import Raw, Space
 from carsclf.tuning.trial import FIDELITY, SCORE
 
@@ -123,7 +123,7 @@ class GaussianProcess(Searcher):
 
         They are a function of the first observations alone, so a resumed study finds the same.
         """
-        count = _refit_point(len(self._seen))
+        count = refit_point(len(self._seen), 3)
         if self._model[0] != count:
             points, targets = self._learnt(count)
             model = _model(self._inputs(points), targets)
@@ -134,7 +134,8 @@ class GaussianProcess(Searcher):
         """What is learnt from the first observations: points, and their scores' quantiles."""
         scores = [score for _, score in self._seen[:count]]
         kept = remembered(scores, MOST)
-        return [self._asked[self._seen[i][0]] for i in kept], _gaussian(scores)[kept]
+        targets = torch.tensor(normal_scores(scores)[kept])
+        return [self._asked[self._seen[i][0]] for i in kept], targets
 
     def _conditioned(self, points: list[Point], targets: Tensor) -> SingleTaskGP:
         model = _model(self._inputs(points), targets)
@@ -235,9 +236,7 @@ def _gain(model: Any, units: Tensor, best: float, fidelities: list[float]) -> Ar
         axis=1,
     )
     spread = np.maximum(spread, 1e-9)
-    z = (mean[:, None] - best) / spread
-    rise = spread * (z * norm.cdf(z) + norm.pdf(z))
-    return rise / (np.array(fidelities) + OVERHEAD)
+    return expected_improvement(mean[:, None] - best, spread) / (np.array(fidelities) + OVERHEAD)
 
 
 def _candidates(generator: np.random.Generator, leaders: Array, space: Space) -> Array:
@@ -260,19 +259,3 @@ def _known(units: Array, asked: list[Point], fidelities: list[float]) -> Mask:
     near = cdist(units, np.stack([u for u, _ in asked])) < TWIN * math.sqrt(units.shape[1])
     longer = np.array([f for _, f in asked])[:, None] >= np.array(fidelities) - 1e-9
     return near.astype(float) @ longer.astype(float) > 0
-
-
-def _gaussian(scores: list[float]) -> Tensor:
-    """Scores as normal quantiles of their rank: crashed and diverged runs are no outliers then."""
-    ranks = rankdata(scores)
-    return torch.tensor(norm.ppf((ranks - 0.5) / len(ranks)))
-
-
-def _refit_point(count: int) -> int:
-    """The largest point of the refit schedule that is at most ``count``."""
-    point = 3
-    while True:
-        following = max(point + 3, math.ceil(point * 1.3))
-        if following > count:
-            return point
-        point = following

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import norm, rankdata
 
 from carsclf.tuning.search.curve_model import Array, CurveModel, Points
+from carsclf.tuning.search.surrogate import expected_improvement, normal_scores, refit_point
 
 FIRST = 6
 """Observations before the model says anything."""
@@ -189,12 +189,11 @@ class FreezeThawPolicy:
         mean, deviation = self._model.posterior(logs, points, targets, known + fresh)
         best = mean[: len(rows)].max()
         mean, deviation = mean[len(rows) :], deviation[len(rows) :]
-        z = (mean - best) / deviation
-        return deviation * (z * norm.cdf(z) + norm.pdf(z))
+        return expected_improvement(mean - best, deviation)
 
     def _hyperparameters(self) -> Array:
         """Refitted only as observations grow by 30 %."""
-        count = _refit_point(self._count)
+        count = refit_point(self._count, 4)
         if self._fit[0] != count:
             self._fit = count, self._model.fit(*self._data(count))
         return self._fit[1]
@@ -213,8 +212,8 @@ class FreezeThawPolicy:
         units = np.array([curve.unit for _, curve in seen])
         lengths = np.log2([self.rungs[rung] / self._horizon for rung, _ in seen])
         trials = np.array([curve.number for _, curve in seen])
-        ranks = rankdata([curve.scores[rung] for rung, curve in seen])
-        return Points(units, lengths, trials), norm.ppf((ranks - 0.5) / len(ranks))
+        targets = normal_scores([curve.scores[rung] for rung, curve in seen])
+        return Points(units, lengths, trials), targets
 
     @property
     def _count(self) -> int:
@@ -244,13 +243,3 @@ def rungs(horizon: int, first: float, reduction: float) -> tuple[int, ...]:
 def _twin(count: int, dimension: int) -> float:
     """At most half the spacing of a grid of as many trials, which a space of few columns needs."""
     return min(TWIN, 0.5 * max(count, 1) ** (-1 / dimension) / math.sqrt(dimension))
-
-
-def _refit_point(count: int) -> int:
-    """The largest point of the refit schedule that is at most ``count``."""
-    point = 4
-    while True:
-        following = max(point + 4, math.ceil(point * 1.3))
-        if following > count:
-            return point
-        point = following

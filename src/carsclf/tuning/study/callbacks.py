@@ -90,10 +90,7 @@ class Callbacks:
         """Tells of all that ended too: a scheduler's word also ends paused trials."""
         for trial in self._controller.everyone if self._members else ():
             if trial.status in ENDED and trial not in self._over:
-                self._over.add(trial)
-                self._tell(
-                    "on_trial_error" if trial.status == FAILED else "on_trial_complete", trial
-                )
+                self._ended(trial)
         self._turns += 1
         self._tell("on_step_end")
 

@@ -75,10 +75,8 @@ def _spent(trainings: float, search: Search) -> str:
 
 
 def _left(study: Study, passed: float, before: float) -> str:
-    spent, budget = (
-        study.controller.epochs / study.controller.horizon,
-        study.controller.search.budget,
-    )
+    controller = study.controller
+    spent, budget = controller.epochs / controller.horizon, controller.search.budget
     if spent - before <= 0 or budget is None:
         return ""
     left = passed / (spent - before) * max(0.0, budget - spent)

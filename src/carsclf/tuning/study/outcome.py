@@ -18,7 +18,7 @@ def read_outcome(files: RunFolder, score: float, metric: str) -> Outcome:
         return Outcome(score)
     photos: Array
     if metric == "val/top1":
-        photos = (predictions.predicted == predictions.targets).astype(float)
+        photos = predictions.right.astype(float)
     elif metric == "val/loss":
         own = predictions.probabilities[np.arange(len(predictions.targets)), predictions.targets]
         photos = np.log(np.maximum(own.astype(float), np.finfo(np.float32).tiny))

@@ -4,18 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from carsclf.files import AnyPath, JsonRecord
+from carsclf.files import Folder, JsonRecord
 from carsclf.tuning.trial import Trial
 
 
-@dataclass(frozen=True)
-class StudyFolder:
+class StudyFolder(Folder):
     """Where things lie in `runs/tune/<name>/`."""
-
-    root: Path
-
-    def __init__(self, root: AnyPath) -> None:
-        object.__setattr__(self, "root", Path(root).expanduser())
 
     @property
     def config(self) -> Path:
@@ -56,6 +50,10 @@ class StudyFolder:
         if trial.repeats is None:
             return self.root / "trials" / trial.trial_id
         return self.root / "final" / f"{trial.repeats:04d}-seed{trial.seed}"
+
+    def relative(self, trial: Trial) -> str:
+        """The run folder of a trial as seen from the study's."""
+        return str(self.trial(trial).relative_to(self.root))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ STATUS = {"TERMINATED": "finished", "ERROR": "failed"}
 
 def trial_rows(study: Study) -> list[TrialRow]:
     """One row per trial, in the order they were proposed."""
+    assert study.folder is not None
     controller, scores = study.controller, _best_by_epoch(study)
     return [
         TrialRow(
@@ -33,7 +34,7 @@ def trial_rows(study: Study) -> list[TrialRow]:
             seconds=t.seconds,
             failures=t.failures,
             error=t.error,
-            folder=_relative(study, t),
+            folder=study.folder.relative(t),
             role=t.role,
             ended=t.ended or _open(t, scores),
         )
@@ -156,8 +157,3 @@ def _best_by_epoch(study: Study) -> dict[int, dict[int, float]]:
             best[number] = max(score, best.get(number, score))
             scores.setdefault(event["epoch"], {})[number] = best[number]
     return scores
-
-
-def _relative(study: Study, trial: Trial) -> str:
-    assert study.folder is not None
-    return str(study.folder.trial(trial).relative_to(study.folder.root))

@@ -99,7 +99,7 @@ def _finalist(study: Study, number: int, group: Outcomes, found: Comparison | No
     trial = study.controller.trial(number)
     scores = [study.sign * group[seed].score for seed in sorted(group)]
     folders = [
-        str(study.folder.trial(t).relative_to(study.folder.root))
+        study.folder.relative(t)
         for t in study.controller.finalists
         if study.folder is not None and t.repeats == number and t.seed in group
     ]
