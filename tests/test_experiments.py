@@ -121,7 +121,7 @@ def twenty_workers_now(folder: Path) -> Rows:
 
 def finals(folder: Path) -> Rows:
     """Studies, share that named another, and the true gains."""
-    rows = read(folder, "results.csv").itertuples()
+    rows: Any = read(folder, "results.csv").itertuples()
     return [
         [
             *(row.incumbent, row.search, str(row.studies), f"{100 * row.another:.1f} %"),
