@@ -1,5 +1,6 @@
 """A schedule that writes down every epoch that is really trained, whoever trains it."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from carsclf.training import schedules
 
 
 def plateau(
-    optimizer: Optimizer, epochs: int, steps: int, *, log: str, **options: Any
+    optimizer: Optimizer, epochs: int, steps: int, *, log: str, pause: float = 0.0, **options: Any
 ) -> schedules.Schedule:
-    """The project's plateau schedule, and one line in `log` per epoch."""
+    """The project's plateau schedule, one line in `log` and `pause` seconds per epoch."""
     schedule = schedules.plateau(optimizer, epochs, steps, **options)
     step = schedule.after_epoch
 
@@ -19,6 +20,7 @@ def plateau(
         step(metrics)
         with Path(log).open("a") as file:
             file.write("epoch\n")
+        time.sleep(pause)
 
     schedule.after_epoch = after_epoch  # type: ignore[method-assign]
     return schedule

@@ -1,9 +1,10 @@
 """Freeze-thaw search: promoting successive halving, with proposals from a model of all curves.
 
 Trainings are paused at a few rungs and continued when their score is in the top share of those
-that reached the same rung (ASHA with promotion, Li et al. 2020). New configurations have the
-highest expected improvement at full length under a Gaussian process over all curves (Swersky,
-Snoek, Adams 2014), drawn around a default that is known to be good (PriorBand, Mallik et al. 2023).
+that reached the same rung (ASHA with promotion, Li et al. 2020), or the best of at least two. New
+configurations have the highest expected improvement at full length under a Gaussian process over
+all curves (Swersky, Snoek, Adams 2014), drawn around a default that is known to be good
+(PriorBand, Mallik et al. 2023).
 
 Every proposal draws from a generator seeded by (seed, number of the proposal) alone, and the
 model's hyperparameters are a function of the first observations alone. A resumed study may then
@@ -112,7 +113,7 @@ class FreezeThawPolicy:
     def next(self) -> str | None:
         """The paused trial to continue (then ``promote`` it); None: start a new one.
 
-        The highest rung comes first; its best paused trial goes on if it is in the top share.
+        The highest rung comes first; its best paused trial goes on if it deserves to.
         """
         for rung in reversed(range(len(self.rungs) - 1)):
             leader = self._leader(rung)
@@ -146,10 +147,13 @@ class FreezeThawPolicy:
         return max(paused, key=lambda curve: curve.rank(rung), default=None)
 
     def _deserves(self, curve: Curve, rung: int) -> bool:
-        """Among the top share of all that reached the rung."""
+        """Among the top share of all that reached the rung, or the best of at least two.
+
+        With two a share is nobody yet, and who beats the default's own score need not wait.
+        """
         here = self._reached[rung]
         ahead = sum(other.rank(rung) > curve.rank(rung) for _, other in here)
-        return ahead < int(len(here) / self._reduction)
+        return ahead < max(int(len(here) > 1), int(len(here) / self._reduction))
 
     def _finisher(self) -> str | None:
         """The best trial of the highest rung from which what is left reaches the horizon."""
