@@ -72,10 +72,10 @@ def test_rungs_are_6_18_54_and_100_percent(horizon, expected):
     assert FreezeThawPolicy((0,), horizon).rungs == expected
 
 
-def test_the_first_trial_waits_for_two_others():
+def test_one_alone_waits_and_the_better_of_two_goes_on():
     policy = make_policy()
-    for number, expected in enumerate([[], [], ["1"]]):
-        run(policy, str(number), [0.5, 0.6, 0.4][number], np.full(2, 0.5))
+    for number, expected in enumerate([[], ["1"], [], ["3"]]):
+        run(policy, str(number), [0.5, 0.6, 0.4, 0.7][number], np.full(2, 0.5))
         assert promoted(policy) == expected
 
 
@@ -94,14 +94,14 @@ def test_of_equal_trials_the_earlier_goes_on():
 def test_the_highest_rung_comes_first():
     policy = make_policy()
     start(policy, *np.linspace(0.9, 0.1, 12))
-    for trial in "012":
+    for trial in "01":
         assert policy.next() == trial
         policy.promote(trial)
         run(policy, trial, 0.9)
     assert policy.next() == "0"
     policy.promote("0")
     assert policy.until("0") == RUNGS[2]
-    assert policy.next() == "3"
+    assert policy.next() == "2"
 
 
 def test_a_trial_that_runs_is_not_chosen_again():
