@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from carsclf.errors import ConfigError
-from carsclf.models.boundary import Head, cut, join, resolve, stages
+from carsclf.models.boundary import cut, join, resolve, stages
+from carsclf.models.heads import Head
 from carsclf.models.networks import create
 
 
@@ -98,7 +99,7 @@ def test_dropout_before_the_classifier_stays_with_the_head(name: str) -> None:
     assert isinstance(head, Head)
     assert head.dropout.p == pytest.approx(0.3)
     assert head.linear is None
-    features = torch.rand(2, head.get_submodule(head.path).weight.shape[1])  # type: ignore[union-attr,index]
+    features = torch.rand(2, head.get_submodule(head.paths[0]).weight.shape[1])  # type: ignore[union-attr,index]
     assert not torch.equal(head.train()(features), head(features))
     assert torch.equal(head.eval()(features), head(features))
 

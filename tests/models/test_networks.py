@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from carsclf.errors import ConfigError
-from carsclf.models.networks import build_network, create, head_name
+from carsclf.models.networks import build_network, create, head_names
 
 
 def build(name: str, size: int, **args: Any) -> torch.nn.Module:
@@ -33,7 +33,7 @@ def test_the_head_is_what_is_drawn_anew(name: str, head: str) -> None:
         network.reset_classifier(7)  # type: ignore[operator]
     new = {k for k, p in network.named_parameters() if before.get(k) != id(p)}
     assert new == {k for k in before if k.startswith(f"{head}.")}
-    assert head_name(network) == head
+    assert head_names(network) == (head,)
 
 
 @pytest.mark.parametrize(

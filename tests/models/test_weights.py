@@ -73,7 +73,7 @@ def test_misfits_and_missing_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_parameters_divide_into_backbone_and_head() -> None:
-    backbone, head = split_parameters(build("none"), "fc")
+    backbone, head = split_parameters(build("none"), ("fc",))
     assert [tuple(p.shape) for p in head] == [(4, 96), (4,)] or len(head) == 2
     assert len(backbone) + len(head) == len(list(build("none").parameters()))
 

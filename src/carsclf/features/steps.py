@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from carsclf.models.boundary import Head
+from carsclf.models.heads import Head
 
 Gradients = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(features, targets) of a mini-batch to its logits, leaving the loss's gradients in `.grad`."""

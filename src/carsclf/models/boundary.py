@@ -13,24 +13,51 @@ from torch import nn
 
 from carsclf.errors import ConfigError, nearest
 from carsclf.models.dropout import head_dropout
-from carsclf.models.networks import head_name
+from carsclf.models.heads import Head
+from carsclf.models.networks import head_names
+from carsclf.models.passage import Passage, Reached, back_of, front_of
 
 HEAD = "head"
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+LISTS = ("stages", "blocks", "layers", "levels")  # where networks keep what timm does not name
 
 
 class Prefix(nn.Module):
-    """Everything up to a boundary, always in evaluation mode, never with gradients."""
+    """Everything up to a boundary, always in evaluation mode, never with gradients.
 
-    def __init__(self, network: nn.Module, *, to_head: bool) -> None:
+    heads: names of the classifiers that were taken out; none where it ends in the middle.
+    """
+
+    def __init__(self, network: nn.Module, heads: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.network, self.to_head = network.eval().requires_grad_(False), to_head
+        self.network, self.heads = network.eval().requires_grad_(False), heads
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """(n, 3, h, w) normalised floats to the activations at the boundary."""
         network: Any = self.network
         with torch.no_grad():
-            maps = network.forward_features(pictures)
-            return network.forward_head(maps, pre_logits=True) if self.to_head else maps
+            if len(self.heads) == 1:
+                return network.forward_head(network.forward_features(pictures), pre_logits=True)
+            return self._entering(pictures) if self.heads else self._reached(pictures)
+
+    def _entering(self, pictures: torch.Tensor) -> torch.Tensor:
+        """What enters each of several classifiers, (n, classifiers, width)."""
+        entered: list[torch.Tensor] = []
+        places = [self.network.get_submodule(name) for name in self.heads]
+        watch = [p.register_forward_pre_hook(lambda _, x: entered.append(x[0])) for p in places]
+        try:
+            self.network(pictures)
+        finally:
+            for handle in watch:
+                handle.remove()
+        return torch.stack(entered, dim=1)
+
+    def _reached(self, pictures: torch.Tensor) -> torch.Tensor:
+        try:
+            self.network(pictures)
+        except Reached as reached:
+            return reached.activations
+        raise AssertionError("it was cut where it never comes")
 
     @cached_property
     def key(self) -> str:
@@ -45,49 +72,39 @@ class Prefix(nn.Module):
         return super().train(False)  # frozen BatchNorm keeps its statistics
 
 
-class Head(nn.Module):
-    """The classifier alone, below the same module names as in its network.
-
-    dropout: the rate at which the network drops pooled features before its classifier.
-    """
-
-    def __init__(self, network: nn.Module, name: str, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.path, self.dropout, place = name, nn.Dropout(dropout), self
-        *parents, leaf = name.split(".")
-        for parent in parents:
-            place.add_module(parent, nn.Module())
-            place = getattr(place, parent)
-        place.add_module(leaf, copy.deepcopy(network.get_submodule(name)))
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, width) pooled features to (n, classes) logits."""
-        classifier, features = self.get_submodule(self.path), self.dropout(features)
-        if isinstance(classifier, nn.Conv2d):  # of one pixel, as DLA, DPN and BiT classify
-            return classifier(features[:, :, None, None]).flatten(1)
-        return classifier(features)
-
-    @property
-    def linear(self) -> nn.Linear | None:
-        """The layer that this head is, where it is a linear one and nothing else."""
-        classifier = self.get_submodule(self.path)
-        return classifier if type(classifier) is nn.Linear and not self.dropout.p else None
-
-
 def stages(network: nn.Module) -> list[str]:
-    """Module names at whose end the network may be cut, in order: timm's feature stages."""
+    """Names of modules at whose end the network is usually cut, in order.
+
+    timm's feature stages, each as the whole block that it lies in, or else the network's blocks.
+    """
     known = {name for name, _ in network.named_modules()}
     infos: Any = getattr(network, "feature_info", None) or []
-    names = [info.get("module", "") for info in infos]
-    return [name for name in dict.fromkeys(names) if name in known and name]
+    told = [name for info in infos if (name := info.get("module")) in known and name]
+    if not told:
+        held = next((name for name in LISTS if name in known), None)
+        told = (
+            [f"{held}.{n}" for n, _ in network.get_submodule(held).named_children()] if held else []
+        )
+    return list(dict.fromkeys(_block_of(network, name) for name in told))
+
+
+def _block_of(network: nn.Module, name: str) -> str:
+    """The outermost module around it that runs by itself: inside, a shortcut may pass it by."""
+    parts = name.split(".")
+    for depth in range(1, len(parts)):
+        outer = ".".join(parts[:depth])
+        if not isinstance(network.get_submodule(outer), CONTAINERS):
+            return outer
+    return name
 
 
 def resolve(boundary: str | int | None, network: nn.Module) -> str | None:
-    """The boundary's name for a stage name, a number of frozen stages (0: none), or `head`."""
+    """The boundary's name: of a number of frozen stages (0: none), of any module, or `head`."""
     names = stages(network)
     if boundary in (None, 0, "0"):
         return None
-    if boundary == HEAD or boundary in names:
+    modules = {name for name, _ in network.named_modules()} - {""}
+    if boundary == HEAD or (boundary in modules and not str(boundary).isdigit()):
         return str(boundary)
     if not names:
         raise ConfigError(
@@ -128,37 +145,33 @@ def join(prefix: Prefix, rest: nn.Module) -> dict[str, torch.Tensor]:
 
 def _halves(network: nn.Module, boundary: str, size: int) -> tuple[Prefix, nn.Module] | None:
     """The two halves, or None where they are not the whole."""
-    front = copy.deepcopy(network)
-    if boundary == HEAD:
-        name = head_name(network)
-        back = Head(network, name, head_dropout(network, size))
+    try:
+        prefix, rest = (_at_head if boundary == HEAD else _between)(network, boundary, size)
+    except Exception:
+        return None  # each network has its own way to stumble
+    whole = _equal(network, prefix, rest, size) and _leave_frozen(prefix, rest, size)
+    return (prefix, rest) if whole else None
+
+
+def _at_head(network: nn.Module, _: str, size: int) -> tuple[Prefix, nn.Module]:
+    front, names = copy.deepcopy(network), head_names(network)
+    for name in names:
         front.set_submodule(name, nn.Identity())
-    else:
-        back = copy.deepcopy(network)
-        _blank(front, boundary.split("."), before=False)
-        _blank(back, boundary.split("."), before=True)
-    prefix = Prefix(front, to_head=boundary == HEAD)
-    return (prefix, back) if _equal(network, prefix, back, size) else None
+    return Prefix(front, names), Head(network, names, head_dropout(network, names[0], size))
 
 
-def _blank(module: nn.Module, path: list[str], *, before: bool) -> None:
-    """Replaces what lies before (with the module at `path`) or after it by Identity."""
-    children = list(module.named_children())
-    position = [name for name, _ in children].index(path[0])
-    for i, (name, _) in enumerate(children):
-        if i == position:
-            continue
-        if (i < position) == before:
-            setattr(module, name, nn.Identity())
-    child = children[position][1]
-    if len(path) > 1:
-        _blank(child, path[1:], before=before)
-    elif before:
-        setattr(module, path[0], nn.Identity())
+def _between(network: nn.Module, boundary: str, size: int) -> tuple[Prefix, nn.Module]:
+    whole, pictures = copy.deepcopy(network).eval(), torch.zeros(2, 3, size, size)
+    passage = Passage.of(whole, pictures)
+    if not passage.parts(boundary):
+        raise ValueError(boundary)
+    prefix = Prefix(front_of(network, boundary, passage))
+    times = len(prefix(pictures)) / len(pictures)
+    return prefix, back_of(network, boundary, passage, image_size=size, times=times)
 
 
 def _equal(network: nn.Module, prefix: Prefix, rest: nn.Module, size: int) -> bool:
-    picture = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    picture = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     training = network.training
     network.eval()
     rest.eval()
@@ -171,3 +184,31 @@ def _equal(network: nn.Module, prefix: Prefix, rest: nn.Module, size: int) -> bo
         network.train(training)
         rest.train(training)
     return whole.shape == parts.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-5)
+
+
+def _leave_frozen(prefix: Prefix, rest: nn.Module, size: int) -> bool:
+    """What the rest holds and does not use (a class token, positions) will not train.
+
+    False where it would train what the prefix uses too.
+    """
+    pictures = torch.zeros(2, 3, size, size)
+    used = _used(rest, prefix(pictures))
+    for name, parameter in rest.named_parameters():
+        parameter.requires_grad_(name in used)
+    if not used & {name for name, _ in prefix.network.named_parameters()}:
+        return True
+    return not used & _used(prefix.network, pictures)
+
+
+def _used(module: nn.Module, taken: torch.Tensor) -> set[str]:
+    """The parameters that a half's result depends on."""
+    # a copy, in training before: in evaluation some keep what they once computed from parameters
+    watched = copy.deepcopy(module).train().eval().requires_grad_(True)
+    parameters = dict(watched.named_parameters())
+    with torch.enable_grad():
+        try:
+            result = watched(taken)
+        except Reached as reached:
+            result = reached.activations
+    slopes = torch.autograd.grad(result.sum(), list(parameters.values()), allow_unused=True)
+    return {name for name, slope in zip(parameters, slopes, strict=True) if slope is not None}

@@ -23,14 +23,16 @@ class _Watch(TorchFunctionMode):
         return result
 
 
-def head_dropout(network: nn.Module, image_size: int) -> float:
+def head_dropout(network: nn.Module, classifier: str, image_size: int) -> float:
     """The rate at which pooled features are dropped on their way into the classifier; 0 for none.
 
     Dropout inside the classifier itself, or further ahead, does not count.
     """
     watched: Any = copy.deepcopy(network).eval()
     entered: list[torch.Tensor] = []
-    watched.get_classifier().register_forward_pre_hook(lambda _, given: entered.append(given[0]))
+    watched.get_submodule(classifier).register_forward_pre_hook(
+        lambda _, given: entered.append(given[0])
+    )
     with torch.no_grad():
         maps = watched.forward_features(torch.zeros(2, 3, image_size, image_size))
         with _Watch() as watch:

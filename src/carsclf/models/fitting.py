@@ -34,7 +34,13 @@ class Fit:
 
 
 def load_fitting(
-    network: nn.Module, state: StateDict, head: str, *, origin: str, name: str, args: dict[str, Any]
+    network: nn.Module,
+    state: StateDict,
+    heads: tuple[str, ...],
+    *,
+    origin: str,
+    name: str,
+    args: dict[str, Any],
 ) -> list[str]:
     """Loads weights into a network of timm's; returns what was changed or left out, and why.
 
@@ -43,10 +49,10 @@ def load_fitting(
     """
     own = network.state_dict()
     bare, notes = unwrapped(state, own)
-    fit = compare(bare, own, head)
+    fit = compare(bare, own, heads)
     if fit.wrong:
         direct, bare = bare, filtered(bare, name, num_classes=_classes(network), args=args)
-        fit = compare(bare, own, head)
+        fit = compare(bare, own, heads)
         notes += _resampled(direct, fit.state)
     if fit.wrong:
         raise CheckpointError(
@@ -97,31 +103,31 @@ def _wrapped_by(state: StateDict) -> str:
         prefix += f"{wrapper}."
 
 
-def compare(state: StateDict, own: StateDict, head: str) -> Fit:
+def compare(state: StateDict, own: StateDict, heads: tuple[str, ...]) -> Fit:
     """What fits by name and shape.
 
     A module that the network lacks altogether (an auxiliary head, a decoder) may be left out; a
     part more of one that it has means another depth, and another network.
     """
     fit = Fit()
-    roots = {name.split(".")[0] for name in own} - {head}
+    roots = {name.split(".")[0] for name in own} - {*heads}
     missing, shapes, unknown = [], [], []
     left: Counter[str] = Counter()
-    redrawn = [k for k in own if _is_head(k, head)]
+    redrawn = [k for k in own if _is_head(k, heads)]
     for name, tensor in state.items():
         if name in own and own[name].shape == tensor.shape:
             fit.state[name] = tensor
-        elif name.endswith(JUNK) or (_is_head(name, head)):
+        elif name.endswith(JUNK) or _is_head(name, heads):
             continue
         elif name in own:
             shapes.append(f"{name} is {_size(tensor)} there and {_size(own[name])} here")
-        elif name.split(".")[0] in roots and "." in name and not _beside_head(name, head):
+        elif name.split(".")[0] in roots and "." in name and not _beside_head(name, heads):
             unknown.append(name)
         else:
             left[name.split(".")[0]] += 1
     for name, tensor in own.items():
         # whole numbers are indices, masks and counters, which the network makes itself
-        if name not in state and not _is_head(name, head) and tensor.is_floating_point():
+        if name not in state and not _is_head(name, heads) and tensor.is_floating_point():
             missing.append(name)
     for found, what in (
         (missing, "missing"),
@@ -133,7 +139,9 @@ def compare(state: StateDict, own: StateDict, head: str) -> Fit:
     if left:
         parts = ", ".join(f"{k} ({n} tensors)" for k, n in left.items())
         fit.notes.append(f"left out, as the network has no such part: {parts}")
-    if any(k not in fit.state for k in redrawn):
+    for head in heads:
+        if all(k in fit.state for k in redrawn if _is_head(k, (head,))):
+            continue
         width = state[f"{head}.bias"].shape[0] if f"{head}.bias" in state else None
         there = f"that of the file has {width}" if width else "the file has none that fits"
         fit.notes.append(f"head {head} drawn at random: {there}")
@@ -192,13 +200,13 @@ def _classes(network: nn.Module) -> int:
     return int(network.num_classes)  # type: ignore[arg-type]
 
 
-def _is_head(name: str, head: str) -> bool:
-    return name.startswith(f"{head}.")
+def _is_head(name: str, heads: tuple[str, ...]) -> bool:
+    return name.startswith(tuple(f"{head}." for head in heads))
 
 
-def _beside_head(name: str, head: str) -> bool:
+def _beside_head(name: str, heads: tuple[str, ...]) -> bool:
     """In the classifier's own container: layers of another kind of head."""
-    return "." in head and name.startswith(head.rpartition(".")[0] + ".")
+    return any("." in h and name.startswith(h.rpartition(".")[0] + ".") for h in heads)
 
 
 def _size(tensor: torch.Tensor) -> str:

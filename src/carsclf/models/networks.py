@@ -61,7 +61,7 @@ def build_network(
     notes = found.notes
     if found.state is not None:
         more = load_fitting(
-            network, found.state, head_name(network), origin=found.origin, name=name, args=args
+            network, found.state, head_names(network), origin=found.origin, name=name, args=args
         )
         notes += tuple(more)
     if image_size is not None:
@@ -86,11 +86,8 @@ def create(
     except Exception as error:  # constructors fail in ways of their own
         given = f" with {', '.join(f'{k}={v}' for k, v in args.items())}" if args else ""
         raise ConfigError(f"model.name={name} cannot be made{given}: {_plain(error)}") from None
-    if (heads := len(_classifiers(network))) != 1:
-        raise ConfigError(
-            f"model.name={name} has {heads or 'no'} classifier{'s' * (heads > 1)}, and exactly one "
-            f"is trained here: {_alike(name, network)}"
-        )
+    if not _classifiers(network):
+        raise ConfigError(f"model.name={name} has no classifier to train: {_alike(name)}")
     if num_classes is not None:  # not on making: some then have a second head to be distilled into
         network.reset_classifier(num_classes)  # type: ignore[operator]
     return network
@@ -163,15 +160,19 @@ def passes(network: nn.Module, size: int, num_classes: int) -> Tried:
     return None if shape == (1, num_classes) else f"logits of shape {shape} came out"
 
 
-def head_name(network: nn.Module) -> str:
-    """The module name of the classifier, e.g. `fc` or `head.fc`: what `reset_classifier` redraws.
+def head_names(network: nn.Module) -> tuple[str, ...]:
+    """Module names of the classifiers, e.g. `fc` or `head.fc`: what `reset_classifier` redraws.
 
-    timm's `get_classifier()` says, but for a few networks gives the pooling with it: then the
-    module that its configuration names, where that holds all the parameters.
+    Most networks have one; distilled ones have two. timm's `get_classifier()` says, but for a few
+    networks gives the pooling with it: then the module that its configuration names, where that
+    holds all the parameters.
     """
-    classifier = _classifiers(network)[0]
-    name = next(name for name, module in network.named_modules() if module is classifier)
     named = _configured(network)
+    return tuple(_linear_part(network, module, named) for module in _classifiers(network))
+
+
+def _linear_part(network: nn.Module, classifier: nn.Module, named: list[str]) -> str:
+    name = next(name for name, module in network.named_modules() if module is classifier)
     inside = [n for n in named if n.startswith(f"{name}.")]
     if len(inside) == 1:
         leaf = network.get_submodule(inside[0])
@@ -181,13 +182,14 @@ def head_name(network: nn.Module) -> str:
 
 
 def split_parameters(
-    network: nn.Module, head: str
+    network: nn.Module, heads: tuple[str, ...]
 ) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """(backbone, head) parameters that train."""
+    below = tuple(f"{head}." for head in heads)
     parts: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            parts[name.startswith(f"{head}.")].append(parameter)
+            parts[name.startswith(below)].append(parameter)
     return parts
 
 
@@ -217,22 +219,19 @@ def _configured(network: nn.Module) -> list[str]:
     return [name for name in ([names] if isinstance(names, str) else names) if name in known]
 
 
-def _alike(name: str, network: nn.Module) -> str:
-    """Networks of the same family with one classifier."""
-    if getattr(network, "aux_head", None) is not None:
-        return "+model.args.use_aux_head=false leaves one"
+def _alike(name: str) -> str:
+    """Networks of the same family that have one."""
     base = name.split(".")[0]
     module = timm.models.model_entrypoint(base).__module__.rpartition(".")[2]
-    family = [n for n in timm.list_models(module=module) if _single(n)]
-    plain = base.replace("_distilled", "").replace("_dist", "").removesuffix("_enc")
-    if plain in family:
+    family = [n for n in timm.list_models(module=module) if _classifies(n)]
+    if (plain := base.removesuffix("_enc")) in family:
         return f"model.name={plain} has one"
     return nearest(base, family or ["resnet18", "convnext_tiny", "vit_small_patch16_224"])
 
 
-def _single(name: str) -> bool:
+def _classifies(name: str) -> bool:
     config = timm.get_pretrained_cfg(name)
-    return config is not None and isinstance(config.classifier, str)
+    return config is not None and bool(config.classifier)
 
 
 def _plain(error: Exception) -> str:

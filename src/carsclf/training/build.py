@@ -16,9 +16,10 @@ from carsclf.data.loaders import SplitLoaders
 from carsclf.errors import ConfigError
 from carsclf.features.datamodule import FeatureDataModule
 from carsclf.features.extract import check_views, extract
-from carsclf.models.boundary import HEAD, Head, Prefix, cut, resolve
+from carsclf.models.boundary import HEAD, Prefix, cut, resolve
 from carsclf.models.effects import check_effect
-from carsclf.models.networks import Weights, build_network, head_name, normalisation
+from carsclf.models.heads import Head
+from carsclf.models.networks import Weights, build_network, head_names, normalisation
 from carsclf.models.pixels import Normalise
 from carsclf.training.modules import TransferModule
 from carsclf.training.optimizers import lbfgs
@@ -46,7 +47,7 @@ class Halves:
     prefix: Prefix | None
     rest: nn.Module
     boundary: str | None
-    head: str  # the classifier's module name
+    heads: tuple[str, ...]  # the classifiers' module names
     normalise: Normalise
     cached: bool  # the prefix runs once per photo
 
@@ -72,7 +73,7 @@ def cut_network(config: DictConfig, network: nn.Module, pictures: CarsDataModule
     size = config.data.image_size
     prefix, rest = (None, network) if boundary is None else cut(network, boundary, size)
     normalise = Normalise(*normalisation(network), channels_last=layout)
-    halves = Halves(prefix, rest, boundary, head_name(network), normalise, cached)
+    halves = Halves(prefix, rest, boundary, head_names(network), normalise, cached)
     _check_rates(config, network, halves)
     return halves
 
@@ -126,7 +127,7 @@ def make_module(
     module = TransferModule(
         halves.rest,
         prefix=halves.prefix,
-        head=halves.head,
+        heads=halves.heads,
         num_classes=len(inputs.class_names),
         normalise=halves.normalise,
         optimizer=instantiate(config.optimizer),

@@ -37,7 +37,7 @@ class TransferModule(pl.LightningModule):
         rest: nn.Module,
         *,
         prefix: Prefix | None = None,
-        head: str,
+        heads: tuple[str, ...],
         num_classes: int,
         normalise: Normalise,
         optimizer: Callable[..., Optimizer],
@@ -51,7 +51,7 @@ class TransferModule(pl.LightningModule):
         mini_batch: int | None = None,
     ) -> None:
         super().__init__()
-        self.prefix, self.rest, self.head = prefix, rest, head
+        self.prefix, self.rest, self.heads = prefix, rest, heads
         self.clip, self.clip_algorithm = clip, clip_algorithm
         self.mini_batch = mini_batch
         self.automatic_optimization = mini_batch is None
@@ -197,7 +197,7 @@ class TransferModule(pl.LightningModule):
             )
 
     def configure_optimizers(self) -> Optimizer:
-        optimizer = self.make_optimizer(*split_parameters(self.rest, self.head))
+        optimizer = self.make_optimizer(*split_parameters(self.rest, self.heads))
         self.schedule: Schedule = self.make_schedule(optimizer, self.horizon, self.steps)
         return optimizer
 

@@ -11,7 +11,7 @@ from torch import nn
 from carsclf.machine.precision import Choice, Steps, autocast, settle
 from carsclf.machine.timing import Step
 from carsclf.models.boundary import HEAD, cut, resolve
-from carsclf.models.networks import head_name, split_parameters
+from carsclf.models.networks import head_names, split_parameters
 
 
 def settle_training(
@@ -54,11 +54,11 @@ def timed_steps(
             for layout in sorted({choice.channels_last for choice in choices})
         }
         return {
-            choice: _step(config, choice, device, *parts[choice.channels_last], only_forward, head)
+            choice: _step(config, choice, device, *parts[choice.channels_last], only_forward, heads)
             for choice in choices
         }
 
-    size, head = config.data.image_size, head_name(network)
+    size, heads = config.data.image_size, head_names(network)
     return make
 
 
@@ -86,7 +86,7 @@ def _step(
     rest: nn.Module,
     batch: torch.Tensor,
     only_forward: bool,
-    head: str,
+    heads: tuple[str, ...],
 ) -> Step:
     def forward() -> torch.Tensor:
         with autocast(choice.precision, device):
@@ -94,7 +94,7 @@ def _step(
 
     if only_forward:
         return forward
-    optimizer = instantiate(config.optimizer)(*split_parameters(rest, head))
+    optimizer = instantiate(config.optimizer)(*split_parameters(rest, heads))
     for group in optimizer.param_groups:
         group["lr"] = 0.0  # the same work, and weights that stay finite
     targets = torch.zeros(len(batch), dtype=torch.long, device=device)
