@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from carsclf.errors import ConfigError
 from carsclf.models.boundary import cut, join, resolve, stages
@@ -31,11 +32,68 @@ def test_presets_can_be_cut(name: str) -> None:
         cut(network, str(resolve(boundary, network)), 96)
 
 
-def test_a_transformer_is_cut_at_its_head_and_refused_elsewhere() -> None:
-    network = create("test_vit", num_classes=3)
-    cut(network, "head", 160)
-    with pytest.raises(ConfigError, match=r"cannot be cut at blocks\.1.*can be head$"):
-        cut(network, "blocks.1", 160)
+def test_what_is_refused_is_named_with_what_works() -> None:
+    network = create("twins_svt_small", num_classes=3, image_size=64, depths=(1, 1, 1, 1))
+    with pytest.raises(ConfigError, match=r"Twins cannot be cut at blocks\.1:.* can be head$"):
+        cut(network, "blocks.1", 64)  # a list that never runs: it goes through it by itself
+
+
+def test_inside_a_residual_block_it_is_refused() -> None:
+    network = create("test_resnet", num_classes=3)
+    with pytest.raises(ConfigError, match=r"cannot be cut at layer3\.0\.conv1: .*layer3, layer4"):
+        cut(network, "layer3.0.conv1", 64)
+    prefix, rest = cut(network, "layer3.0", 64)  # between two blocks it is not
+    assert {n.split(".")[0] for n, _ in rest.named_parameters()} == {"layer4", "fc"}
+    assert not [n for n, _ in prefix.network.named_parameters() if n.startswith("layer4")]
+
+
+def test_what_lies_before_a_transformer_block_does_not_train() -> None:
+    network = create("test_vit2", num_classes=3, image_size=64)  # a class token and positions
+    prefix, rest = cut(network, "blocks.3", 64)
+    trained = {n for n, p in rest.named_parameters() if p.requires_grad}
+    assert trained == {
+        n for n, _ in network.named_parameters() if n.startswith(("norm.", "head.", "fc_norm"))
+    } | {
+        n
+        for n, _ in network.named_parameters()
+        if n.startswith(tuple(f"blocks.{i}." for i in (4, 5, 6, 7)))
+    }
+    assert prefix(torch.rand(2, 3, 64, 64)).shape == (2, 16 + 1, 64)
+    loss = rest(prefix(torch.rand(5, 3, 64, 64))).sum()  # a batch of another size
+    loss.backward()
+    assert all(p.grad is not None for p in rest.parameters() if p.requires_grad)
+
+
+def test_parameters_of_both_halves_are_not_cut() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.block = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+            self.scale, self.fc = nn.Parameter(torch.full((), 2.0)), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.block(self.stem(x) * self.scale)
+            return self.fc((x * self.scale).mean((2, 3)))
+
+    with pytest.raises(ConfigError, match="Twice cannot be cut at block"):
+        cut(Twice(), "block", 8)
+    assert cut(Twice(), "stem", 8)
+
+
+def test_distilled_networks_keep_both_heads() -> None:
+    network = create(
+        "deit_tiny_distilled_patch16_224", num_classes=3, image_size=32, depth=1
+    ).eval()
+    prefix, head = cut(network, "head", 32)
+    picture = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        tokens = network.forward_features(picture)  # type: ignore[operator]
+        expected = (network.head(tokens[:, 0]) + network.head_dist(tokens[:, 1])) / 2  # type: ignore[operator]
+    assert torch.equal(prefix(picture), tokens[:, :2])
+    assert torch.allclose(head.eval()(tokens[:, :2]), expected, atol=1e-6)
+    assert {n for n, _ in head.named_parameters()} == {
+        f"{h}.{p}" for h in ("head", "head_dist") for p in ("weight", "bias")
+    }
 
 
 # each with a head of its own make: pooled maps, tokens, convolutions, layers before the classifier
@@ -105,7 +163,8 @@ def test_dropout_before_the_classifier_stays_with_the_head(name: str) -> None:
 
 
 def test_networks_without_stages_say_so() -> None:
-    network = create("mvitv2_tiny", num_classes=3, image_size=64)
+    network = create("test_resnet", num_classes=3, image_size=64)
+    del network.feature_info
     assert stages(network) == []
     with pytest.raises(ConfigError, match="has no stages to cut between: mode=freeze"):
         resolve(4, network)

@@ -210,5 +210,5 @@ def _used(module: nn.Module, taken: torch.Tensor) -> set[str]:
             result = watched(taken)
         except Reached as reached:
             result = reached.activations
-    slopes = torch.autograd.grad(result.sum(), list(parameters.values()), allow_unused=True)
+        slopes = torch.autograd.grad(result.sum(), list(parameters.values()), allow_unused=True)
     return {name for name, slope in zip(parameters, slopes, strict=True) if slope is not None}

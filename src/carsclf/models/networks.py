@@ -65,7 +65,7 @@ def build_network(
         )
         notes += tuple(more)
     if image_size is not None:
-        check_pictures(network, name, image_size, num_classes)
+        check_pictures(network, name, image_size, num_classes, model_args or {})
     return network, Weights(found.origin, notes)
 
 
@@ -132,22 +132,44 @@ def made_with(name: str, image_size: int | None, model_args: dict[str, Any]) -> 
     return args
 
 
-def check_pictures(network: nn.Module, name: str, size: int, num_classes: int) -> None:
-    """Raises ConfigError, with what would work, where a picture does not come out as logits."""
+def check_pictures(
+    network: nn.Module, name: str, size: int, num_classes: int, model_args: dict[str, Any]
+) -> None:
+    """Raises ConfigError, with the nearest size that works, where pictures do not fit a network."""
     reason = passes(network, size, num_classes)
     if reason is None:
         return
+
+    def works(other: int) -> bool:
+        try:
+            made = create(name, num_classes=num_classes, image_size=other, **model_args)
+        except ConfigError:
+            return False
+        return passes(made, other, num_classes) is None
+
     own = network.pretrained_cfg["input_size"][-1]  # type: ignore[index]
-    larger = range(32 * (size // 32 + 1), own, 32)
-    works = next((s for s in [*larger, own] if passes(network, s, num_classes) is None), None)
-    what = f"data.image_size={works} works" if works else "leave model.args out"
-    if works and works != own:
+    step = _patch(network) or 32
+    nearby = [step * (size // step + k) for k in (0, 1, -1, 2, -2, 3)]
+    near = next((s for s in sorted(nearby, key=lambda s: abs(s - size)) if s > 0 and works(s)), own)
+    what = f"data.image_size={near} works" if near != own or works(own) else "leave model.args out"
+    if near != own:
         what += f" ({own} is what it was made for)"
     raise ConfigError(f"model.name={name} cannot take data.image_size={size}: {what} ({reason})")
 
 
+def _patch(network: nn.Module) -> int | None:
+    """Pixels of the patches that a network of fixed size cuts pictures into, side by side."""
+    place = getattr(network, "patch_embed", None)
+    proj, fixed = getattr(place, "proj", None), network.pretrained_cfg["fixed_input_size"]  # type: ignore[index]
+    apart = isinstance(proj, nn.Conv2d) and proj.kernel_size == proj.stride
+    padded = getattr(place, "dynamic_img_pad", False)
+    return proj.stride[0] if fixed and apart and not padded else None  # type: ignore[union-attr]
+
+
 def passes(network: nn.Module, size: int, num_classes: int) -> Tried:
-    """None where one picture comes out as (1, num_classes) logits, else what happened."""
+    """None where a whole picture comes out as (1, num_classes) logits, else what happens."""
+    if (patch := _patch(network)) and (left := size % patch):
+        return f"{left} of {size} pixels would be left out: it cuts patches of {patch}"
     training = network.training
     try:
         with torch.no_grad():
