@@ -10,6 +10,7 @@ import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,8 +28,8 @@ from tests.conftest import ROOT, until
 
 Make = Callable[..., DictConfig]
 TABLE = ROOT / "experiments" / "networks" / "contract.csv"
-SMALL = {"depth": 3, "embed_dim": 48, "num_heads": 2}
-FAMILIES: dict[str, tuple[str, int, dict[str, object]]] = {
+SMALL: dict[str, Any] = {"depth": 3, "embed_dim": 48, "num_heads": 2}
+FAMILIES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "ResNet": ("test_resnet", 32, {}),
     "EfficientNet": ("test_efficientnet", 32, {}),
     "MobileNetV4": ("mobilenetv4_conv_small_035", 32, {}),

@@ -14,7 +14,12 @@ from matplotlib.ticker import MaxNLocator
 
 from carsclf.files import AnyPath
 
-MODE_COLOURS = {"finetune": "#c8553d", "freeze": "#2f6690", "partial": "#6a994e"}
+MODE_COLOURS = {
+    "finetune": "#c8553d",
+    "freeze": "#2f6690",
+    "partial": "#6a994e",
+    "adapt": "#7d5ba6",
+}
 INK, PALE, GRID = "#333333", "#8a8f98", "#e5e5e5"
 GOOD, BAD = "#6a994e", "#b23a48"
 LOOK: dict[Any, Any] = {

@@ -62,14 +62,19 @@ class Prefix(nn.Module):
     @cached_property
     def key(self) -> str:
         """A key of its weights."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy())
-        return digest.hexdigest()
+        return key_of(self.network.state_dict())
 
     def train(self, mode: bool = True) -> "Prefix":
         return super().train(False)  # frozen BatchNorm keeps its statistics
+
+
+def key_of(state: dict[str, torch.Tensor]) -> str:
+    """A key of names and weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def stages(network: nn.Module) -> list[str]:
@@ -138,9 +143,9 @@ def cut(network: nn.Module, boundary: str, image_size: int) -> tuple[Prefix, nn.
     return halves
 
 
-def join(prefix: Prefix, rest: nn.Module) -> dict[str, torch.Tensor]:
-    """The whole network's state dict from its two halves, under timm's names."""
-    return {**prefix.network.state_dict(), **rest.state_dict()}
+def join(prefix: Prefix, rest: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The whole network's state dict from those of its two halves, under timm's names."""
+    return {**prefix.network.state_dict(), **rest}
 
 
 def _halves(network: nn.Module, boundary: str, size: int) -> tuple[Prefix, nn.Module] | None:

@@ -147,7 +147,8 @@ def check_pictures(
             return False
         return passes(made, other, num_classes) is None
 
-    own = network.pretrained_cfg["input_size"][-1]  # type: ignore[index]
+    config: Any = network.pretrained_cfg
+    own: int = config["input_size"][-1]
     step = _patch(network) or 32
     nearby = [step * (size // step + k) for k in (0, 1, -1, 2, -2, 3)]
     near = next((s for s in sorted(nearby, key=lambda s: abs(s - size)) if s > 0 and works(s)), own)

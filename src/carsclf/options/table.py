@@ -85,6 +85,10 @@ MODE: Table = _below(
         "label_smoothing": Number(at_least=0, below=1),
         "cache": Flag(),
         "views": Whole(at_least=1, at_most=1000),
+        "method": Word("lora", "bias", "scale_shift"),
+        "rank": COUNT,
+        "alpha": Number(above=0),
+        "layers": Items(Text()) | Null(),
     },
 )
 CHANGES: Table = {

@@ -25,7 +25,12 @@ MODELS = {
     "mobilenetv2_100": "MobileNetV2",
 }
 """How models are called on the page, whatever their weights; others keep timm's name."""
-WORDS = {"finetune": "fine-tuned", "freeze": "frozen", "partial": "partly frozen"}
+WORDS = {
+    "finetune": "fine-tuned",
+    "freeze": "frozen",
+    "partial": "partly frozen",
+    "adapt": "adapted",
+}
 ROLES = {
     "baseline": ", baseline",
     "searched": ", searched",

@@ -16,6 +16,7 @@ from carsclf.data.loaders import SplitLoaders
 from carsclf.errors import ConfigError
 from carsclf.features.datamodule import FeatureDataModule
 from carsclf.features.extract import check_views, extract
+from carsclf.models.adapt import adapt
 from carsclf.models.boundary import HEAD, Prefix, cut, resolve
 from carsclf.models.effects import check_effect
 from carsclf.models.heads import Head
@@ -75,6 +76,8 @@ def cut_network(config: DictConfig, network: nn.Module, pictures: CarsDataModule
     normalise = Normalise(*normalisation(network), channels_last=layout)
     halves = Halves(prefix, rest, boundary, head_names(network), normalise, cached)
     _check_rates(config, network, halves)
+    if mode.name == "adapt":
+        _adapt(config, halves)
     return halves
 
 
@@ -180,9 +183,27 @@ def _check_rates(config: DictConfig, network: nn.Module, halves: Halves) -> None
         )
 
 
+def _adapt(config: DictConfig, halves: Halves) -> None:
+    """Puts what trains in `mode=adapt` into the rest."""
+    mode, size = config.mode, config.data.image_size
+    pictures = torch.zeros(2, 3, size, size)
+    adapt(
+        halves.rest,
+        halves.heads,
+        pictures if halves.prefix is None else halves.prefix(pictures),
+        method=mode.method,
+        rank=mode.rank,
+        alpha=mode.alpha,
+        layers=mode.layers,
+        seed=config.seed,
+    )
+
+
 def _check_mode(name: str, asked: object, boundary: str | None) -> None:
     """Refuses a boundary that makes another mode of it than the one named."""
     if name == "finetune" and boundary is not None:
         raise ConfigError("mode=finetune trains everything: use mode=partial for a boundary")
     if name == "freeze" and boundary is None:
         raise ConfigError(f"mode.boundary={asked} freezes nothing: mode=finetune")
+    if name == "adapt" and boundary == HEAD:
+        raise ConfigError("mode=adapt mode.boundary=head has nothing to adapt: mode=freeze")

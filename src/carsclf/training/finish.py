@@ -31,7 +31,7 @@ def reported_row(
     if reported == "last":
         return epoch_end.rows[-1]
     state = read_checkpoint(files.best)["state_dict"]
-    module.load_state_dict(state, strict=module.prefix is None)
+    module.load_state_dict(state | module.frozen)
     return epoch_end.best
 
 

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torchmetrics import CatMetric, MeanMetric
 
@@ -14,7 +16,8 @@ from carsclf.analysis.metrics import LARGEST_LOSS, macro_f1
 from carsclf.data.loaders import Item
 from carsclf.errors import CarsclfError, CheckpointError
 from carsclf.features.steps import count_steps, gradients_of, train_on_chunk
-from carsclf.models.boundary import Prefix, join
+from carsclf.models.adapt import merged
+from carsclf.models.boundary import Prefix, join, key_of
 from carsclf.models.networks import split_parameters
 from carsclf.models.pixels import Normalise
 from carsclf.training.schedules import Schedule
@@ -66,6 +69,7 @@ class TransferModule(pl.LightningModule):
         self.epoch_metrics: dict[str, float] = {}
         self._resumed_schedule: dict[str, Any] | None = None
         self._steps_seen = 0
+        self.train()  # Lightning trains a module in the modes that it finds it in
 
     def forward(self, batch: Item) -> torch.Tensor:
         """Logits (n, classes) for a batch with `pictures` (uint8) or `features`."""
@@ -201,28 +205,46 @@ class TransferModule(pl.LightningModule):
         self.schedule: Schedule = self.make_schedule(optimizer, self.horizon, self.steps)
         return optimizer
 
+    def train(self, mode: bool = True) -> "TransferModule":
+        super().train(mode)
+        for norm in self.rest.modules():  # frozen BatchNorm keeps its statistics
+            if isinstance(norm, _BatchNorm) and not all(p.requires_grad for p in norm.parameters()):
+                norm.eval()
+        return self
+
     def whole(self) -> dict[str, torch.Tensor]:
         """The classifier's state dict under timm's names, the frozen part included."""
-        return self.rest.state_dict() if self.prefix is None else join(self.prefix, self.rest)
+        rest = merged(self.rest)
+        return rest if self.prefix is None else join(self.prefix, rest)
+
+    @property
+    def frozen(self) -> dict[str, torch.Tensor]:
+        """What never changes, and is not in checkpoints: the prefix, what stays of the rest."""
+        stays = {f"rest.{name}" for name, p in self.rest.named_parameters() if not p.requires_grad}
+        state = self.state_dict()
+        return {n: t for n, t in state.items() if n in stays or n.startswith("prefix.")}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["schedule"] = self.schedule.state_dict()
-        if self.prefix is not None:
+        if frozen := self.frozen:
             state = checkpoint["state_dict"]
-            kept = {name: t for name, t in state.items() if not name.startswith("prefix.")}
-            checkpoint["state_dict"], checkpoint["prefix_key"] = kept, self.prefix.key
+            checkpoint["state_dict"] = {name: t for name, t in state.items() if name not in frozen}
+            checkpoint["prefix_key"] = self._frozen_key
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed_schedule = checkpoint.get("schedule")
-        if self.prefix is None:
+        if not (frozen := self.frozen):
             return
-        if checkpoint["prefix_key"] != self.prefix.key:
+        if checkpoint["prefix_key"] != self._frozen_key:
             raise CheckpointError(
                 "the frozen part's weights are not those this run began with: put the same "
                 "weights back in place (model.weights in its config.yaml), or start a new run"
             )
-        state = self.prefix.state_dict()
-        checkpoint["state_dict"] |= {f"prefix.{name}": tensor for name, tensor in state.items()}
+        checkpoint["state_dict"] |= frozen
+
+    @cached_property
+    def _frozen_key(self) -> str:
+        return key_of({n.removeprefix("prefix.network."): t for n, t in self.frozen.items()})
 
     def on_train_start(self) -> None:
         self._steps_seen = self.trainer.global_step
