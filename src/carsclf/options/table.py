@@ -152,6 +152,7 @@ OPTIONAL = {  # which not every source, mode or network has
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     "mode.views",
+    *(f"mode.{key}" for key in ("method", "rank", "alpha", "layers")),
 }
 REQUIRED = {*OVERALL, *DATA, *MODEL, *MODE, "trainer.max_epochs", "trainer.precision"} - OPTIONAL
 TRAINING: Table = {
