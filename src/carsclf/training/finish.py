@@ -59,6 +59,8 @@ def export(
         weights.origin,
         args,
         crop=config.data.crop,
+        weights_license=weights.provenance.license,
+        weights_source=weights.provenance.source,
     )
     device = device_of(config)
     module = module.eval().to(device)
@@ -72,8 +74,10 @@ def export(
     predictions = predict(forward, inputs.eval_loader("val"), samples, inputs.class_names)
     if write:
         state = {name: tensor.cpu().contiguous() for name, tensor in module.whole().items()}
+        # one entry only: safetensors writes several in any order, and files would differ
+        told = {"weights_license": card.weights_license} if card.weights_license else None
         with atomic_write(files.weights) as temporary:
-            save_file(state, temporary)
+            save_file(state, temporary, told)
         card.write(files.card)
         predictions.write(files.predictions("val"))
         if pictures.noted is not None:
@@ -101,6 +105,8 @@ def describe(
     return {
         "model": config.model.name,
         "weights": weights.origin,
+        "weights_license": weights.provenance.license,
+        "weights_source": weights.provenance.source,
         "mode": config.mode.name,
         "boundary": boundary,
         "source": config.data.name + (f" ({config.data.root})" if config.data.root else ""),
