@@ -10,6 +10,7 @@ import numpy as np
 from carsclf.errors import DataError
 from carsclf.files import AnyPath, Folder, JsonRecord, atomic_write
 
+UNKNOWN = "unknown"
 RANDOM_WEIGHTS = "WARNING: trained from RANDOM weights, as no ImageNet weights could be had"
 
 
@@ -41,6 +42,8 @@ class Run(JsonRecord):
     unreadable: list[str] = field(default_factory=list)  # photos left out
     channels_last: bool | None = None  # memory layout of pictures and weights
     cost: dict[str, float] = field(default_factory=dict)  # see carsclf.training.cost_meter
+    weights_license: str | None = UNKNOWN  # as stated of the initial weights; None: there were none
+    weights_source: dict[str, str] = field(default_factory=dict)  # see carsclf.models.provenance
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class ModelCard(JsonRecord):
     weights: str  # where the initial weights came from
     model_args: dict[str, Any] = field(default_factory=dict)
     crop: str = "none"  # "box" where it was trained on what the annotated boxes hold
+    embedding: int | None = None  # width of CLIP's embedding, where the head stands on one
+    weights_license: str | None = UNKNOWN  # as in Run
+    weights_source: dict[str, str] = field(default_factory=dict)
 
 
 class RunFolder(Folder):

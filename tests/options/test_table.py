@@ -111,7 +111,7 @@ BAD: dict[str, list[Any]] = {
     "augmentation.flip": [-0.1, 1.1, None],
     "augmentation.rotation": [-1, 181, None],
     "augmentation.zoom": [1, -0.1, None],
-    "trainer.max_epochs": [0, -1, 1.5, True, "few", None],
+    "trainer.max_epochs": [-1, 1.5, True, "few", None],
     "trainer.devices": [0, -2, [], 1.5, True, None],
     "trainer.gradient_clip_val": [-1, "much"],
     "trainer.log_every_n_steps": [-1, 0.5],

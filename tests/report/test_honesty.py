@@ -243,3 +243,16 @@ def test_rates_of_one_optimizer_are_drawn_without_the_trials_of_another(
     monkeypatch.setattr("carsclf.report.sections.study.draw_fidelities", draw)
     write_report(runs=[], studies=[study], folder=tmp_path / "report", gallery=0)
     assert drawn == [(5, True)]
+
+
+def test_whose_weights_they_are_is_told_as_text(tmp_path: Path) -> None:
+    stated = {"hf_hub_id": "timm/resnet18", "origin_url": "https://example.org"}
+    run = edit_record(
+        make_run(tmp_path / "a"), weights_license="<b>cc-by-nc-4.0</b>", weights_source=stated
+    )
+    page = write_report(runs=[run, make_run(tmp_path / "b")], studies=[], folder=tmp_path / "r")
+    said = Text(page).sections["method"]
+    assert "<b>cc-by-nc-4.0</b> timm/resnet18, https://example.org" in said
+    assert "their licence" in said
+    table = pd.read_csv(page.parent / "tables" / "runs.csv")
+    assert set(table["license"]) == {"<b>cc-by-nc-4.0</b>", "unknown"}

@@ -24,6 +24,7 @@ from carsclf.errors import CarsclfError, CheckpointError, DataError
 from carsclf.files import AnyPath
 from carsclf.machine.devices import available_cores, pick_device
 from carsclf.machine.memory import keep_freed_memory
+from carsclf.models.embedding import add_embedding
 from carsclf.models.networks import create
 from carsclf.models.pixels import Normalise
 from carsclf.records import ModelCard, Predictions, RunFolder
@@ -156,6 +157,8 @@ def load_model(
     card = _card(files)
     size, args = card.eval_transform["size"], card.model_args
     network = create(card.name, num_classes=len(card.class_names), image_size=size, **args)
+    if card.embedding:
+        add_embedding(network, card.embedding, card.name)
     try:
         network.load_state_dict(load_file(files.weights))
     except (OSError, RuntimeError, SafetensorError) as error:

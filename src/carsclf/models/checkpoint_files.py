@@ -77,6 +77,17 @@ def read_state(path: Path) -> tuple[StateDict, list[str]]:
     return state, notes
 
 
+def told_inside(path: Path) -> dict[str, str]:
+    """What a safetensors file (the first of its shards) says of itself; {} for other files."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(_files(path)[0], framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
+
+
 def short(error: BaseException | str, length: int = 160) -> str:
     """An error's text in one line."""
     text = " ".join(str(error).split()) or type(error).__name__

@@ -8,6 +8,7 @@ from torch import nn
 
 from carsclf.errors import ConfigError
 from carsclf.models.boundary import HEAD, Prefix, cut
+from carsclf.models.embedding import add_embedding, embedding_width
 from carsclf.models.networks import create
 
 
@@ -31,6 +32,8 @@ def check_effect(
         with torch.random.fork_rng(devices=[]):
             plain = create(name, image_size=image_size, **others)
             plain.reset_classifier(network.num_classes)  # type: ignore[operator]
+            if width := embedding_width(network):
+                add_embedding(plain, width, name)
         plain.load_state_dict(network.state_dict())
         plain_rest = plain if boundary is None else cut(plain, boundary, image_size)[1]
         pictures = torch.rand(8, 3, image_size, image_size, generator=torch.Generator())

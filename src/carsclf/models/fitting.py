@@ -21,6 +21,7 @@ from carsclf.models.checkpoint_files import StateDict, short
 
 # wrappers in whose favour a tie is decided: averaged weights are what their methods evaluate
 AVERAGED = ("ema", "teacher", "momentum", "target")
+AT_RANDOM = "drawn at random"
 JUNK = ("total_ops", "total_params", "n_averaged")  # counters of profilers and of weight averaging
 
 
@@ -144,7 +145,7 @@ def compare(state: StateDict, own: StateDict, heads: tuple[str, ...]) -> Fit:
             continue
         width = state[f"{head}.bias"].shape[0] if f"{head}.bias" in state else None
         there = f"that of the file has {width}" if width else "the file has none that fits"
-        fit.notes.append(f"head {head} drawn at random: {there}")
+        fit.notes.append(f"head {head} {AT_RANDOM}: {there}")
     return fit
 
 

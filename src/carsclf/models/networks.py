@@ -10,6 +10,7 @@ from torch import nn
 
 from carsclf.errors import ConfigError, nearest
 from carsclf.models.fitting import load_fitting
+from carsclf.models.provenance import NO_WEIGHTS, Provenance
 from carsclf.models.weights import find_weights
 
 NOT_OURS = {  # arguments of timm.create_model that something else decides here
@@ -30,6 +31,7 @@ class Weights:
 
     origin: str  # "none" or "random" where there were none
     notes: tuple[str, ...] = ()
+    provenance: Provenance = NO_WEIGHTS
 
     def __str__(self) -> str:
         return "; ".join([f"weights: {self.origin}", *self.notes])
@@ -66,7 +68,7 @@ def build_network(
         notes += tuple(more)
     if image_size is not None:
         check_pictures(network, name, image_size, num_classes, model_args or {})
-    return network, Weights(found.origin, notes)
+    return network, Weights(found.origin, notes, found.provenance)
 
 
 def create(

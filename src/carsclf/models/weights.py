@@ -17,6 +17,7 @@ from torch import nn
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.models import lite0
 from carsclf.models.checkpoint_files import StateDict, read_state, short
+from carsclf.models.provenance import NO_WEIGHTS, Provenance, stated_at, stated_by_timm
 from carsclf.records import RunFolder
 
 
@@ -31,6 +32,7 @@ class Found:
     origin: str
     state: StateDict | None
     notes: tuple[str, ...] = ()
+    provenance: Provenance = NO_WEIGHTS
 
 
 def find_weights(wanted: str, network: nn.Module, name: str) -> Found:
@@ -45,9 +47,11 @@ def find_weights(wanted: str, network: nn.Module, name: str) -> Found:
         return Found("none", None)
     if wanted not in ("auto", "imagenet"):
         return _from_path(Path(wanted).expanduser())
-    if name == "tf_efficientnet_lite0" and (state := lite0.lite0_package(network)) is not None:
-        return Found(lite0.ORIGIN, state)
     config: Any = network.pretrained_cfg
+    stated = stated_by_timm(config)
+    if name == "tf_efficientnet_lite0" and (state := lite0.lite0_package(network)) is not None:
+        # the same tensors as timm's file, so what timm states holds for them
+        return Found(lite0.ORIGIN, state, provenance=stated)
     try:
         path = pretrained_file(config)
     except NotThereError as error:
@@ -60,7 +64,7 @@ def find_weights(wanted: str, network: nn.Module, name: str) -> Found:
         state, notes = read_state(path)
     except CheckpointError as error:
         raise CheckpointError(f"{error} (delete it, so that it is fetched again)") from None
-    return Found(f"ImageNet ({config.get('hf_hub_id') or name})", state, tuple(notes))
+    return Found(f"ImageNet ({config.get('hf_hub_id') or name})", state, tuple(notes), stated)
 
 
 def _from_path(path: Path) -> Found:
@@ -74,7 +78,7 @@ def _from_path(path: Path) -> Found:
             f"model.weights={path}: no model.safetensors there; is the run finished?"
         )
     state, notes = read_state(path)
-    return Found(str(path), state, tuple(notes))
+    return Found(str(path), state, tuple(notes), stated_at(path))
 
 
 def pretrained_file(config: dict[str, Any]) -> Path:

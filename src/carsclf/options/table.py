@@ -70,6 +70,7 @@ MODEL: Table = _below(
     {
         "name": Text(),
         "weights": Text(),
+        "text": Text() | Null(),
         "channels_last": Word("auto", True, False),
         "compile": Flag(),
         "args": Settings(),
@@ -128,7 +129,7 @@ CHANGES: Table = {
 TRAINER: Table = _below(  # others are Lightning's own
     "trainer",
     {
-        "max_epochs": COUNT,
+        "max_epochs": Whole(at_least=0),
         "accelerator": Text(),
         "devices": COUNT | Word("auto", -1) | Items(Whole(at_least=0)),
         "strategy": Text(),
@@ -151,7 +152,7 @@ OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.class_depth", "data.ignore", "data.table"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
-    "mode.views",
+    *("mode.views", "model.text"),
     *(f"mode.{key}" for key in ("method", "rank", "alpha", "layers")),
 }
 REQUIRED = {*OVERALL, *DATA, *MODEL, *MODE, "trainer.max_epochs", "trainer.precision"} - OPTIONAL
@@ -172,6 +173,7 @@ NAMING: Table = {
 }
 STUDY: Table = {
     **NAMING,
+    "trainer.max_epochs": COUNT,  # a trial is judged by its epochs
     **_below(
         "objective",
         {

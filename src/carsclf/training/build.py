@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,23 +23,30 @@ from carsclf.models.effects import check_effect
 from carsclf.models.heads import Head
 from carsclf.models.networks import Weights, build_network, head_names, normalisation
 from carsclf.models.pixels import Normalise
+from carsclf.models.text_head import build_text_network
 from carsclf.training.modules import TransferModule
 from carsclf.training.optimizers import lbfgs
 from carsclf.training.trainer import optimizer_steps, steps_are_ours
 
 
-def make_network(config: DictConfig, classes: int) -> tuple[nn.Module, Weights]:
-    """The timm network with a head for `classes`, and where its weights came from."""
+def make_network(
+    config: DictConfig, classes: int, class_names: Sequence[str] = ()
+) -> tuple[nn.Module, Weights]:
+    """The timm network with a head for `classes`, and where its weights came from.
+
+    class_names: of which `model.text` makes the head.
+    """
     model = config.model
     args: dict[str, Any] = OmegaConf.to_container(model.args)  # type: ignore[assignment]
-    return build_network(
-        model.name,
-        num_classes=classes,
-        weights=model.weights,
-        seed=config.seed,
-        image_size=config.data.image_size,
-        model_args=args,
-    )
+    given: dict[str, Any] = {
+        "weights": model.weights,
+        "seed": config.seed,
+        "image_size": config.data.image_size,
+        "model_args": args,
+    }
+    if text := model.get("text"):
+        return build_text_network(model.name, class_names, text=text, **given)
+    return build_network(model.name, num_classes=classes, **given)
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,18 @@ from carsclf.data.build import make_data
 from carsclf.errors import CarsclfError, ConfigError, raised_in
 from carsclf.machine.precision import FULL
 from carsclf.models.boundary import resolve
+from carsclf.models.embedding import check_place
 from carsclf.models.networks import create, known_name
+from carsclf.models.text_head import check_text, find_tower
 from carsclf.training.build import make_network
-from carsclf.training.trainer import check_processes, check_trainer
+from carsclf.training.trainer import check_processes, check_trainer, check_untrained
 from carsclf.training.wandb_log import check_wandb
 
 
 def check_training(config: DictConfig) -> None:
     """Raises ConfigError for what can be known to fail before any data is read."""
     check_lengths(config)
+    check_untrained(config)
     check_wandb(config.get("logger"))
     check_lightning(config.trainer)
     check_network(config)
@@ -65,6 +68,10 @@ def check_network(config: DictConfig) -> None:
             "or a run folder"
         )
     known_name(model.name)
+    text = model.get("text")
+    if text:
+        check_text(model.weights)
+        find_tower(text, model.weights, model.name)
     args["image_size"] = config.data.image_size
     try:
         with torch.device("meta"):  # costs no memory, and hardly any time
@@ -72,6 +79,8 @@ def check_network(config: DictConfig) -> None:
     except (CarsclfError, RuntimeError):
         network = create(model.name, **args)  # not every network can be made so
     resolve(config.mode.boundary, network)
+    if text:
+        check_place(network, model.name)
 
 
 def rehearse(config: DictConfig) -> None:
@@ -81,7 +90,7 @@ def rehearse(config: DictConfig) -> None:
     """
     check_training(config)
     data, _ = make_data(config)
-    make_network(config, len(data.class_names))
+    make_network(config, len(data.class_names), data.class_names)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError, mistakes
 from carsclf.inference.evaluate import print_metrics
+from carsclf.models.provenance import forbids_commerce
 from carsclf.options.command_line import argument, read_overrides, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.table import NAMING
@@ -149,12 +150,14 @@ def fresh_name(config: DictConfig) -> str:
 
 def summary(run: Run, folder: Path) -> None:
     """A short table on stdout: accuracy, seconds, and where the run folder is."""
+    restricted = forbids_commerce(run.weights_license)
+    license = f" ({run.weights_license}: NOT for commercial use)" if restricted else ""
     print_metrics(
         run,
         Predictions.read(RunFolder(folder).predictions("val")),
         "val",
         f"{run.reported} epoch: {run.reported_epoch} of {run.epochs}; {run.seconds:.0f} s; "
-        f"weights: {run.weights}; seed {run.seed}",
+        f"weights: {run.weights}{license}; seed {run.seed}",
         f"run folder: {folder}",
     )
 

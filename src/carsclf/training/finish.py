@@ -16,6 +16,7 @@ from carsclf.data.loaders import SplitLoaders
 from carsclf.files import atomic_write
 from carsclf.inference.predict import predict
 from carsclf.machine.devices import device_name
+from carsclf.models.embedding import embedding_width
 from carsclf.models.networks import Weights, normalisation
 from carsclf.records import ModelCard, Predictions, RunFolder
 from carsclf.training.callbacks import EpochEnd
@@ -27,7 +28,12 @@ from carsclf.training.trainer import device_of
 def reported_row(
     module: TransferModule, files: RunFolder, epoch_end: EpochEnd, reported: str
 ) -> dict[str, float]:
-    """Puts the reported epoch's weights into the module; returns its row of metrics."""
+    """Puts the reported epoch's weights into the module; returns its row of metrics.
+
+    Epoch 0 is the network as it began, where no epoch was to be trained.
+    """
+    if not epoch_end.rows:
+        return {"epoch": 0}
     if reported == "last":
         return epoch_end.rows[-1]
     state = read_checkpoint(files.best)["state_dict"]
@@ -59,6 +65,9 @@ def export(
         weights.origin,
         args,
         crop=config.data.crop,
+        embedding=embedding_width(network),
+        weights_license=weights.provenance.license,
+        weights_source=weights.provenance.source,
     )
     device = device_of(config)
     module = module.eval().to(device)
@@ -72,8 +81,10 @@ def export(
     predictions = predict(forward, inputs.eval_loader("val"), samples, inputs.class_names)
     if write:
         state = {name: tensor.cpu().contiguous() for name, tensor in module.whole().items()}
+        # one entry only: safetensors writes several in any order, and files would differ
+        told = {"weights_license": card.weights_license} if card.weights_license else None
         with atomic_write(files.weights) as temporary:
-            save_file(state, temporary)
+            save_file(state, temporary, told)
         card.write(files.card)
         predictions.write(files.predictions("val"))
         if pictures.noted is not None:
@@ -101,6 +112,8 @@ def describe(
     return {
         "model": config.model.name,
         "weights": weights.origin,
+        "weights_license": weights.provenance.license,
+        "weights_source": weights.provenance.source,
         "mode": config.mode.name,
         "boundary": boundary,
         "source": config.data.name + (f" ({config.data.root})" if config.data.root else ""),

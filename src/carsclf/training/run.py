@@ -62,7 +62,8 @@ def fit(
     pl.seed_everything(config.seed, verbose=False)
 
     pictures, unreadable = make_data(config)
-    network, weights = make_network(config, len(pictures.class_names))
+    names = pictures.class_names
+    network, weights = make_network(config, len(names), names)
     tell(weights)
     config, _ = settle_training(config, network, device_of(config))
     write_config(config, files)
@@ -76,7 +77,8 @@ def fit(
     trainer = make_trainer(config, folder, watching, head_only=halves.head_only)
     inputs = make_inputs(config, halves, pictures, trainer)
     module = make_module(config, halves, inputs, trainer)
-    trainer.fit(module, inputs, ckpt_path=last, weights_only=True)
+    if config.trainer.max_epochs:
+        trainer.fit(module, inputs, ckpt_path=last, weights_only=True)
     progress.console.print(str(meter), highlight=False, soft_wrap=True)
 
     row = reported_row(module, files, epoch_end, config.reported)
@@ -120,7 +122,8 @@ def prepare(config: DictConfig) -> list[str]:
     quiet()
     keep_freed_memory()
     pictures, _ = make_data(config)
-    network, _ = make_network(config, len(pictures.class_names))
+    names = pictures.class_names
+    network, _ = make_network(config, len(names), names)
     settled, choice = settle_training(config, network, device_of(config))
     halves = cut_network(settled, network, pictures)
     if halves.cached:

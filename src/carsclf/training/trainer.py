@@ -59,9 +59,9 @@ def check_trainer(settings: dict[str, Any]) -> None:
         instead = INSTEAD.get(key, f"honoured are {', '.join(HONOURED)}")
         raise ConfigError(f"trainer.{key} has no place here: {instead}")
     epochs, every = settings["max_epochs"], settings.get("check_val_every_n_epoch", 1)
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ConfigError(f"trainer.max_epochs={epochs}: expected at least 1")
-    if not isinstance(every, int) or not 1 <= every <= epochs:
+    if not isinstance(epochs, int) or epochs < 0:
+        raise ConfigError(f"trainer.max_epochs={epochs}: expected at least 0")
+    if not isinstance(every, int) or not 1 <= every <= max(epochs, 1):
         raise ConfigError(
             f"trainer.check_val_every_n_epoch={every}: expected 1 to {epochs}, the epochs there are"
         )
@@ -82,6 +82,7 @@ def make_trainer(
     float32. Raises ConfigError for arguments that cannot be honoured here."""
     settings: dict[str, Any] = dict(OmegaConf.to_container(config.trainer, resolve=True))  # type: ignore[arg-type]
     check_trainer(settings)
+    check_untrained(config)
     for key in CLIPPING:
         settings.pop(key, None)
     settings.setdefault("benchmark", not settings["deterministic"])  # else cuDNN chooses anew
@@ -105,6 +106,15 @@ def make_trainer(
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None
     check_processes(trainer.world_size)
     return trainer
+
+
+def check_untrained(config: DictConfig) -> None:
+    """Refuses no epochs for a head that would be left as it was drawn."""
+    if not config.trainer.max_epochs and not config.model.get("text"):
+        raise ConfigError(
+            "trainer.max_epochs=0 trains nothing, and a head drawn at random knows nothing: "
+            "expected at least 1, or a head made of class names with model.text=auto"
+        )
 
 
 def optimizer_steps(batches: int, trainer: pl.Trainer) -> int:
