@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from carsclf.errors import ConfigError
-from carsclf.models.networks import head_name
+from carsclf.models.networks import head_names
 
 PLACES = ("fc_norm", "head.pre_logits")  # last before the classifier, in ViT and EVA; in ConvNeXt
 EXAMPLE = "vit_base_patch16_clip_quickgelu_224.openai"
@@ -33,7 +33,7 @@ def add_embedding(network: nn.Module, width: int, name: str) -> tuple[nn.Linear,
 
     Returns them. Raises ConfigError where the network has no place for it.
     """
-    place, head = check_place(network, name), head_name(network)
+    place, head = check_place(network, name), head_names(network)[0]
     features = network.get_submodule(head).in_features
     embedding = Embedding(features, width)  # type: ignore[arg-type]
     classifier = nn.Linear(width, network.num_classes)  # type: ignore[arg-type]
@@ -55,4 +55,4 @@ def check_place(network: nn.Module, name: str) -> str:
 def _place(network: nn.Module) -> str | None:
     modules = dict(network.named_modules())
     free = [place for place in PLACES if isinstance(modules.get(place), nn.Identity | Embedding)]
-    return free[0] if free and isinstance(modules.get(head_name(network)), nn.Linear) else None
+    return free[0] if free and isinstance(modules.get(head_names(network)[0]), nn.Linear) else None

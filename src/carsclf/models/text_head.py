@@ -18,7 +18,7 @@ from carsclf.errors import CheckpointError, ConfigError, nearest
 from carsclf.models.checkpoint_files import short
 from carsclf.models.embedding import EXAMPLE, add_embedding
 from carsclf.models.fitting import AT_RANDOM
-from carsclf.models.networks import Weights, build_network, head_name
+from carsclf.models.networks import Weights, build_network, head_names
 
 TEMPLATES = (
     *("a photo of a {}.", "a photo of the {}.", "a photo of my {}.", "i love my {}!"),
@@ -128,7 +128,7 @@ def _tokens(tokenizer: Any, name: str) -> torch.Tensor:
 
 def _set_head(network: nn.Module, rows: torch.Tensor, name: str) -> None:
     """Moves the projection before the head, and puts the classes' rows in its place."""
-    projection: Any = network.get_submodule(head_name(network))
+    projection: Any = network.get_submodule(head_names(network)[0])
     classes, width = rows.shape
     network.reset_classifier(classes)  # type: ignore[operator]
     embedding, classifier = add_embedding(network, width, name)
