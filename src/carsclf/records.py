@@ -41,6 +41,7 @@ class Run(JsonRecord):
     unreadable: list[str] = field(default_factory=list)  # photos left out
     channels_last: bool | None = None  # memory layout of pictures and weights
     cost: dict[str, float] = field(default_factory=dict)  # see carsclf.training.cost_meter
+    chosen: dict[str, float] = field(default_factory=dict)  # of a grid of heads: its weight_decay
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ class RunFolder(Folder):
     @property
     def metrics(self) -> Path:
         return self.root / "metrics.csv"
+
+    @property
+    def heads(self) -> Path:
+        """Of a grid of heads: the penalty of each, and what it came to on validation."""
+        return self.root / "heads.csv"
 
     @property
     def last(self) -> Path:
