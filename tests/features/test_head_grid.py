@@ -146,9 +146,9 @@ def test_a_run_keeps_the_best_head_and_resumes(
     assert table["train/loss"].is_monotonic_decreasing  # each row is of its own head
 
     data = features_of(config)
-    targets = [[sample.target for sample in data.splits[s]] for s in ("train", "val")]
-    x, seen = (data.rows[s][torch.arange(len(y))] for s, y in zip(("train", "val"), targets))
-    model = by_sklearn((x, torch.tensor(targets[0])), run.chosen["weight_decay"])
+    x, seen = (data.rows[s][torch.arange(len(data.splits[s]))] for s in ("train", "val"))
+    y = torch.tensor([sample.target for sample in data.splits["train"]])
+    model = by_sklearn((x, y), run.chosen["weight_decay"])
     predictions = Predictions.read(files.predictions("val"))
     expected = model.predict_proba(seen.numpy())
     assert np.abs(predictions.probabilities - expected).max() < 0.02
