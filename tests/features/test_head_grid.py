@@ -125,8 +125,8 @@ GRID = ["mode=freeze", "optimizer=head_grid", "trainer.max_epochs=9"]
 def test_a_run_keeps_the_best_head_and_resumes(
     tiny: list[str], pictures: Path, config_of: Make, tmp_path: Path
 ) -> None:
-    for seed in range(20, 44):  # whose colours tell nothing
-        draw(pictures / f"class {seed % 3}" / f"{seed}.png", seed // 3 % 3, seed)
+    for seed in range(20, 44):  # whose colours tell nothing, so that strong penalties say class 0
+        draw(pictures / "class 0" / f"{seed}.png", seed % 3, seed)
     config = config_of(*tiny, *GRID, "schedule.high=1e3", "schedule.low=1e-3")
     run = fit(config, tmp_path / "whole")
     fit(config, tmp_path / "parts", on_epoch=until(4))
@@ -139,7 +139,7 @@ def test_a_run_keeps_the_best_head_and_resumes(
     assert np.allclose(table["weight_decay"], 10.0 ** np.linspace(3, -3, 9))
     (kept,) = np.flatnonzero(table["kept"])
     assert kept == table["val/top1"].argmax()  # the first of equals: the stronger penalty
-    assert 0 < kept < 8
+    assert kept > 0
     assert run.chosen == Run.read(files.run).chosen
     assert run.chosen["weight_decay"] == pytest.approx(table["weight_decay"][kept])
     assert run.metrics["val/loss"] == pytest.approx(table["val/loss"][kept], rel=1e-4)
