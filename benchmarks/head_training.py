@@ -25,7 +25,7 @@ from torch import nn
 from carsclf.data.loaders import SplitLoaders
 from carsclf.data.samples import Sample
 from carsclf.features.datamodule import FeatureDataModule
-from carsclf.models.boundary import Head
+from carsclf.models.heads import Head
 from carsclf.models.pixels import Normalise
 from carsclf.training.modules import TransferModule
 from carsclf.training.optimizers import sgd
@@ -82,8 +82,8 @@ def lightning(
     network.fc = nn.Linear(x.shape[1], classes)
     data = rows_as_data(x, y, classes, batch, chunks=chunks)
     module = TransferModule(
-        Head(network, "fc"),
-        head="fc",
+        Head(network, ("fc",)),
+        heads=("fc",),
         num_classes=classes,
         normalise=Normalise([0.0], [1.0]),
         optimizer=partial(sgd, **RATES),

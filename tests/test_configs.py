@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from carsclf.features.head_grid import HeadGrid
 from tests.conftest import ROOT
 
 GROUPS = ["augmentation", "data", "logger", "mode", "model", "optimizer", "schedule", "trainer"]
@@ -26,15 +27,23 @@ def test_option_composes_and_instantiates(
     option: str, config_of: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     root = [] if option in ("data=rendered_cars", "experiment=demo") else [f"data.root={tmp_path}"]
-    needs = {"optimizer=lbfgs": ["mode=freeze"], "data=table": ["data.table=labels.csv"]}
+    needs = {
+        "optimizer=lbfgs": ["mode=freeze"],
+        "optimizer=head_grid": ["mode=freeze"],
+        "schedule=penalties": ["mode=freeze", "optimizer=head_grid"],
+        "data=table": ["data.table=labels.csv"],
+    }
     own = needs.get(option, [])
     config = config_of(option, *root, *own)
     instantiate(config.augmentation)
-    weight = torch.nn.Parameter(torch.ones(2))
-    optimizer = instantiate(config.optimizer)([], [weight])
+    weight, bias = (torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,)))
+    optimizer = instantiate(config.optimizer)([], [weight, bias])
     schedule = instantiate(config.schedule)(optimizer, 4, 3)
-    weight.grad = torch.ones(2)
-    optimizer.step(lambda: weight.sum())
+    weight.grad, bias.grad = torch.ones(2, 2), torch.ones(2)
+    if isinstance(optimizer, HeadGrid):
+        optimizer.fit(torch.eye(2), torch.arange(2))
+    else:
+        optimizer.step(lambda: weight.sum())
     schedule.after_step()
     schedule.after_epoch({"train/loss": 1.0, "val/top1": 0.5})
     assert config.mode.boundary is not None
@@ -127,6 +136,7 @@ def test_train_and_tune_compose_the_same_training(
         ("mode=partial", "adamw", "one_cycle"),
         ("mode=freeze", "lbfgs", "constant"),
         ("mode=freeze optimizer=adamw", "adamw", "one_cycle"),
+        ("mode=freeze optimizer=head_grid", "head_grid", "penalties"),
         ("mode=freeze optimizer=sgd schedule=cosine", "sgd", "cosine"),
     ],
 )

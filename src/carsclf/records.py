@@ -44,6 +44,7 @@ class Run(JsonRecord):
     cost: dict[str, float] = field(default_factory=dict)  # see carsclf.training.cost_meter
     weights_license: str | None = UNKNOWN  # as stated of the initial weights; None: there were none
     weights_source: dict[str, str] = field(default_factory=dict)  # see carsclf.models.provenance
+    chosen: dict[str, float] = field(default_factory=dict)  # of a grid of heads: its weight_decay
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ class RunFolder(Folder):
     @property
     def metrics(self) -> Path:
         return self.root / "metrics.csv"
+
+    @property
+    def heads(self) -> Path:
+        """Of a grid of heads: the penalty of each, and what it came to on validation."""
+        return self.root / "heads.csv"
 
     @property
     def last(self) -> Path:

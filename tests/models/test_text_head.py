@@ -17,8 +17,9 @@ from torchvision.transforms.functional import to_tensor
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.inference.predict import load_model
 from carsclf.models import text_head
-from carsclf.models.boundary import Head, cut
+from carsclf.models.boundary import cut
 from carsclf.models.embedding import add_embedding, embedding_width
+from carsclf.models.heads import Head
 from carsclf.models.networks import build_network, create
 from carsclf.models.text_head import CONFIG, build_text_network, find_tower
 from carsclf.records import Predictions, RunFolder

@@ -47,10 +47,21 @@ class FeatureDataset:
 
 
 class FeatureLoader:
-    """Batches of cached rows, taken at once; a DataLoader asks for one photo at a time."""
+    """Batches of cached rows, taken at once; a DataLoader asks for one photo at a time.
 
-    def __init__(self, dataset: FeatureDataset, sampler: EpochSampler, sizes: list[int]) -> None:
-        self.dataset, self.sizes = dataset, sizes
+    whole: a batch is all rows, whose order means nothing: it is the samples' own, so that what is
+    computed of the rows once holds in each epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: FeatureDataset,
+        sampler: EpochSampler,
+        sizes: list[int],
+        *,
+        whole: bool = False,
+    ) -> None:
+        self.dataset, self.sizes, self.whole = dataset, sizes, whole
         self.batch_sampler = EpochBatches(sampler, sizes[0])  # where Lightning finds set_epoch
 
     def __len__(self) -> int:
@@ -58,6 +69,9 @@ class FeatureLoader:
 
     def __iter__(self) -> Iterator[Item]:
         positions, seeds = self.batch_sampler.sampler.drawn()
+        if self.whole:
+            order = positions.argsort()
+            positions, seeds = positions[order], seeds[order]
         start = 0
         for size in self.sizes:
             part = slice(start, start + size)
@@ -90,7 +104,8 @@ class FeatureDataModule(SplitLoaders):
         targets = [sample.target for sample in self.splits[split]]
         views = self.views if split == "train" else 1
         dataset = FeatureDataset(self.rows[split], targets, views)
-        return FeatureLoader(dataset, sampler, self._sizes(dataset, sampler))
+        whole = split == "train" and self.batch_size == len(dataset)
+        return FeatureLoader(dataset, sampler, self._sizes(dataset, sampler), whole=whole)
 
     def _sizes(self, dataset: FeatureDataset, sampler: EpochSampler) -> list[int]:
         """Rows of each batch: where they are chunks, whole mini-batches."""

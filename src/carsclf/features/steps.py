@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from carsclf.features.head_grid import HeadGrid
 from carsclf.models.heads import Head
 
 Gradients = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -30,6 +31,8 @@ def train_on_chunk(
 ) -> torch.Tensor:
     """One optimizer step per mini-batch, in order; the (n, classes) logits before each.
 
+    Of a grid of heads those after it: each epoch is told of its own head.
+
     features: (n, ...), targets: (n,); the last mini-batch may be smaller. clip: applied to
     the gradients before each step. Nothing is read back from the accelerator here, but by a line
     search.
@@ -38,7 +41,9 @@ def train_on_chunk(
     searches = isinstance(optimizer, torch.optim.LBFGS)
     kept = []
     for x, y in zip(features.split(batch_size), targets.split(batch_size), strict=True):
-        if searches:
+        if isinstance(optimizer, HeadGrid):
+            kept.append(optimizer.fit(x, y, loss.label_smoothing))
+        elif searches:
             kept.append(_search(gradients, loss, optimizer, x, y))
         else:
             kept.append(gradients(x, y))

@@ -122,6 +122,8 @@ CHANGES: Table = {
             "warmup_epochs": Number(at_least=0),
             "final_factor": SHARE,
             "warmup_share": Number(above=0, below=1),
+            "low": Number(above=0),
+            "high": Number(above=0),
             "momentum": Flag(),
         },
     ),

@@ -24,8 +24,8 @@ from carsclf.models.heads import Head
 from carsclf.models.networks import Weights, build_network, head_names, normalisation
 from carsclf.models.pixels import Normalise
 from carsclf.models.text_head import build_text_network
+from carsclf.training.configuration import WHOLE, option_of
 from carsclf.training.modules import TransferModule
-from carsclf.training.optimizers import lbfgs
 from carsclf.training.trainer import optimizer_steps, steps_are_ours
 
 
@@ -115,12 +115,13 @@ def make_inputs(
     """
     if not halves.cached:
         return pictures
-    whole = instantiate(config.optimizer).func is lbfgs  # it sees all rows at once
+    optimizer = option_of(config.optimizer)
+    whole = optimizer in WHOLE
     chunked = steps_are_ours(trainer)
     if whole and not chunked:
         raise ConfigError(
-            "optimizer=lbfgs needs trainer.devices=1, trainer.precision=32-true, and every picture "
-            "in every step (no accumulate_grad_batches, no limit_train_batches); or take "
+            f"optimizer={optimizer} needs trainer.devices=1, trainer.precision=32-true, and every "
+            "picture in every step (no accumulate_grad_batches, no limit_train_batches); or take "
             "optimizer=adamw"
         )
     rows = extract_rows(config, halves, pictures, trainer.strategy.root_device)
@@ -172,7 +173,7 @@ def _compile(rest: nn.Module) -> None:
 
 
 def _check_rates(config: DictConfig, network: nn.Module, halves: Halves) -> None:
-    """Refuses rates of `model.args` that would have no effect, or that L-BFGS cannot have."""
+    """Refuses rates of `model.args` that would have no effect, or that no fit at once can have."""
     args: dict[str, Any] = OmegaConf.to_container(config.model.args)  # type: ignore[assignment]
     check_effect(
         network,
@@ -184,10 +185,11 @@ def _check_rates(config: DictConfig, network: nn.Module, halves: Halves) -> None
         model_args=args,
     )
     rate = halves.rest.dropout.p if isinstance(halves.rest, Head) else 0.0
-    if rate and config.optimizer._target_.endswith(".lbfgs"):
+    optimizer = option_of(config.optimizer)
+    if rate and optimizer in WHOLE:
         raise ConfigError(
-            f"optimizer=lbfgs needs model.args.drop_rate=0.0 (it is {rate}): dropout makes its "
-            "function another one in each evaluation; or take optimizer=adamw"
+            f"optimizer={optimizer} needs model.args.drop_rate=0.0 (it is {rate}): dropout makes "
+            "its function another one in each evaluation; or take optimizer=adamw"
         )
 
 

@@ -152,12 +152,18 @@ def summary(run: Run, folder: Path) -> None:
     """A short table on stdout: accuracy, seconds, and where the run folder is."""
     restricted = forbids_commerce(run.weights_license)
     license = f" ({run.weights_license}: NOT for commercial use)" if restricted else ""
+    chosen = [
+        f"weight_decay {decay:.3g}, the best on validation of {run.epochs} heads (heads.csv): of "
+        "so many the best is flattered there; judge it by split=test"
+        for decay in run.chosen.values()
+    ]
     print_metrics(
         run,
         Predictions.read(RunFolder(folder).predictions("val")),
         "val",
         f"{run.reported} epoch: {run.reported_epoch} of {run.epochs}; {run.seconds:.0f} s; "
         f"weights: {run.weights}{license}; seed {run.seed}",
+        *chosen,
         f"run folder: {folder}",
     )
 

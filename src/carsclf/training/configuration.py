@@ -16,6 +16,10 @@ from carsclf.options.kinds import checked
 from carsclf.options.table import NAMING, REQUIRED, TRAINING
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
+WHOLE = {  # optimizers that see all rows at once, with the schedule that each needs, and why
+    "lbfgs": ("constant", "its line search finds the rate"),
+    "head_grid": ("penalties", "each epoch is a head with a penalty of its own"),
+}
 SEARCH_GROUPS = ("objective", "space", "search", "cluster", "callbacks", "resources")  # tune.py's
 
 
@@ -35,9 +39,16 @@ def training_part(config: DictConfig) -> DictConfig:
     settle_paths(plain)
     for group in ("augmentation", "optimizer", "schedule"):
         check_arguments(plain[group], group)
-    if plain.optimizer._target_.endswith(".lbfgs"):
-        check_lbfgs(plain)
+    if option_of(plain.optimizer) in WHOLE:
+        check_whole(plain)
+    elif option_of(plain.schedule) == "penalties":
+        raise ConfigError("schedule=penalties needs optimizer=head_grid, with a head an epoch")
     return plain
+
+
+def option_of(settings: DictConfig) -> str:
+    """The option that was chosen of a group whose options are functions."""
+    return str(settings._target_).rpartition(".")[2]
 
 
 def check_known(settings: DictConfig, group: str) -> None:
@@ -86,21 +97,31 @@ def check_arguments(settings: DictConfig, group: str) -> None:
         )
 
 
-def check_lbfgs(config: DictConfig) -> None:
-    """Refuses L-BFGS where its one smooth function of a linear head is not what is trained."""
-    constant = config.schedule._target_.endswith(".constant")
+def check_whole(config: DictConfig) -> None:
+    """Refuses a fit to all rows at once where what trains is no smooth function of one head."""
+    name = option_of(config.optimizer)
+    schedule, why = WHOLE[name]
     wrong = {
         "mode=freeze: it trains a linear head on frozen features": config.mode.boundary != HEAD,
         "mode.cache=true: it sees all pictures in each iteration": not config.mode.cache,
         "mode.views=1: pictures must not change from epoch to epoch": config.mode.get("views", 1)
         != 1,
-        "schedule=constant: its line search finds the rate": not constant,
+        f"schedule={schedule}: {why}": option_of(config.schedule) != schedule,
         "trainer.gradient_clip_val=null: its line search needs the whole gradient": bool(
             config.trainer.gradient_clip_val
         ),
     }
+    if name == "head_grid":
+        wrong |= {
+            "reported=best: the last head is but that of the least penalty": config.reported
+            != "best",
+            "trainer.check_val_every_n_epoch=1: each epoch is another head": config.trainer.get(
+                "check_val_every_n_epoch", 1
+            )
+            != 1,
+        }
     if reasons := [reason for reason, here in wrong.items() if here]:
-        raise ConfigError(f"optimizer=lbfgs needs {'; '.join(reasons)}; or take optimizer=adamw")
+        raise ConfigError(f"optimizer={name} needs {'; '.join(reasons)}; or take optimizer=adamw")
 
 
 def check_changing(config: DictConfig) -> None:

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +24,8 @@ from carsclf.training.callbacks import EpochEnd
 from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.modules import TransferModule
 from carsclf.training.trainer import device_of
+
+PENALTY = "weight_decay/head"  # in the rows of metrics.csv, where it is scheduled
 
 
 def reported_row(
@@ -97,6 +100,18 @@ def val_metrics(predictions: Predictions) -> dict[str, float]:
     """The metrics of validation predictions under the names of metrics.csv."""
     values = metrics(predictions.targets, predictions.probabilities)
     return {f"val/{name}": value for name, value in values.items()}
+
+
+def write_heads(epoch_end: EpochEnd, files: RunFolder) -> dict[str, float]:
+    """Writes heads.csv for a grid of heads; the penalty of the one kept. Nothing for other runs."""
+    if PENALTY not in epoch_end.best:
+        return {}
+    named = {PENALTY: "weight_decay"} | {c: c for c in ("val/top1", "val/loss", "train/loss")}
+    table = pd.DataFrame({name: [r[c] for r in epoch_end.rows] for c, name in named.items()})
+    table["kept"] = [row is epoch_end.best for row in epoch_end.rows]
+    with atomic_write(files.heads) as temporary:
+        table.to_csv(temporary, index=False)
+    return {"weight_decay": epoch_end.best[PENALTY]}
 
 
 def describe(

@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from carsclf.errors import ConfigError
+from carsclf.features.head_grid import HeadGrid
 
 Parameters = list[nn.Parameter]
 ITERATIONS = 10  # of L-BFGS in one epoch
@@ -59,6 +60,23 @@ def lbfgs(backbone: Parameters, head: Parameters, *, weight_decay: float) -> Opt
     return PenalisedLBFGS(
         [group], max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe"
     )
+
+
+def head_grid(backbone: Parameters, head: Parameters) -> Optimizer:
+    """Many linear heads, one an epoch, of penalties that `schedule=penalties` lets fall.
+
+    Minimises what `lbfgs` does, to the end in each epoch. See carsclf.features.head_grid.
+    """
+    if backbone:
+        raise ConfigError(
+            "optimizer=head_grid trains a linear head on frozen features: mode=freeze"
+        )
+    if [p.ndim > 1 for p in head] != [True, False]:
+        raise ConfigError(
+            "optimizer=head_grid trains a linear head with a bias, and this network has another: "
+            "take optimizer=lbfgs"
+        )
+    return HeadGrid(*head)
 
 
 class PenalisedLBFGS(torch.optim.LBFGS):

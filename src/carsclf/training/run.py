@@ -29,7 +29,15 @@ from carsclf.training.build import (
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
 from carsclf.training.checks import lightning_mistakes
 from carsclf.training.cost_meter import CostMeter
-from carsclf.training.finish import describe, export, git_commit, reported_row, trained, val_metrics
+from carsclf.training.finish import (
+    describe,
+    export,
+    git_commit,
+    reported_row,
+    trained,
+    val_metrics,
+    write_heads,
+)
 from carsclf.training.look import look_at_data
 from carsclf.training.timed_steps import settle_training
 from carsclf.training.trainer import device_of, make_trainer
@@ -84,11 +92,12 @@ def fit(
     row = reported_row(module, files, epoch_end, config.reported)
     finished = len(epoch_end.rows) >= config.trainer.max_epochs
     metrics = {name: value for name, value in row.items() if name.startswith("val/")}
-    predictions = None
+    predictions, chosen = None, {}
     if finished:
         first = trainer.is_global_zero
         predictions = export(config, module, pictures, inputs, network, weights, files, first)
         metrics = val_metrics(predictions)
+        chosen = write_heads(epoch_end, files)
     record = Run(
         **describe(config, pictures, weights, halves.boundary, trainer),
         **trained(config, pictures, epoch_end),
@@ -99,6 +108,7 @@ def fit(
         metrics=metrics,
         finished=finished,
         cost=meter.cost,
+        chosen=chosen,
     )
     if trainer.is_global_zero:
         record.write(files.run)

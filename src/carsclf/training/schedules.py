@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
@@ -16,11 +17,12 @@ from carsclf.errors import ConfigError
 
 @dataclass
 class Schedule:
-    """A torch scheduler and when it moves: after every step, or after every epoch."""
+    """A torch scheduler, when it moves (after every step, or every epoch), and what."""
 
     scheduler: Any  # None for a constant rate
     per_step: bool = False
     monitor: str | None = None  # the metric a plateau is seen in
+    moves: str = "lr"  # the setting of the optimizer that it moves
 
     def after_step(self) -> None:
         if self.scheduler is not None and self.per_step:
@@ -104,3 +106,32 @@ def one_cycle(
         cycle_momentum=cycles,
     )
     return Schedule(scheduler, per_step=True)
+
+
+def penalties(
+    optimizer: Optimizer, epochs: int, steps: int, *, low: float, high: float
+) -> Schedule:
+    """One penalty (weight_decay) an epoch, from `high` down to `low` in equal ratios."""
+    if not 0 < low < high:
+        raise ConfigError(f"schedule.low={low}, schedule.high={high}: expected 0 < low < high")
+    return Schedule(FallingPenalty(optimizer, epochs, low, high), moves="weight_decay")
+
+
+class FallingPenalty:
+    """Sets each group's weight_decay, at once and at each step."""
+
+    def __init__(self, optimizer: Optimizer, count: int, low: float, high: float) -> None:
+        self._optimizer, self._values = optimizer, np.geomspace(high, low, count).tolist()
+        self.done = 0
+        self._set()
+
+    def _set(self) -> None:
+        for group in self._optimizer.param_groups:
+            group["weight_decay"] = self._values[min(self.done, len(self._values) - 1)]
+
+    def step(self) -> None:
+        self.done += 1
+        self._set()
+
+    def state_dict(self) -> dict[str, int]:
+        return {"done": self.done}
