@@ -104,7 +104,7 @@ def val_metrics(predictions: Predictions) -> dict[str, float]:
 
 def write_heads(epoch_end: EpochEnd, files: RunFolder) -> dict[str, float]:
     """Writes heads.csv for a grid of heads; the penalty of the one kept. Nothing for other runs."""
-    if PENALTY not in epoch_end.best:
+    if not epoch_end.rows or PENALTY not in epoch_end.best:
         return {}
     named = {PENALTY: "weight_decay"} | {c: c for c in ("val/top1", "val/loss", "train/loss")}
     table = pd.DataFrame({name: [r[c] for r in epoch_end.rows] for c, name in named.items()})
