@@ -181,6 +181,15 @@ def heads_of_few(folder: Path) -> Rows:
     ]
 
 
+def cut_networks(folder: Path) -> Rows:
+    """Boundaries of each family that work, and what is refused."""
+    table, rows = read(folder, "contract.csv"), []
+    for _, own in table[~table["boundary"].isin(["none", "adapt"])].groupby("family", sort=False):
+        works = own["said"] == "works"
+        rows.append([f"{works.sum()} of {len(own)}", ", ".join(own.loc[~works, "boundary"])])
+    return rows
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -193,6 +202,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("search_replay", 1): (twenty_workers_now, [1, 2, 3]),
     ("search_replay", 2): (speedups, [1, 2, 3, 4]),
     ("search_replay", 3): (twenty_workers, [1, 2, 3, 4]),
+    ("networks", 0): (cut_networks, [2, 3]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""

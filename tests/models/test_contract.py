@@ -1,4 +1,4 @@
-"""The contract with timm: every family, trained whole, frozen and cut at every of its boundaries.
+"""The contract with timm: every family, trained whole, adapted, and cut at every boundary it has.
 
 Each is built, trained from cached features of its frozen part, stopped and resumed, written to a
 run folder, and loaded from there as a whole network, which must say what the training's own two
@@ -74,12 +74,14 @@ def boundaries(family: str) -> list[str]:
     name, size, args = FAMILIES[family]
     with torch.device("meta"):
         network = create(name, image_size=size, **args)
-    return ["none", *stages(network), HEAD]
+    return ["none", "adapt", *stages(network), HEAD]
 
 
 def settings(boundary: str) -> list[str]:
     if boundary == "none":
         return ["mode=finetune"]
+    if boundary == "adapt":
+        return ["mode=adapt", "mode.rank=2"]
     mode = "freeze" if boundary == HEAD else "partial"
     return [f"mode={mode}", f"mode.boundary={boundary}"]
 
@@ -97,14 +99,15 @@ def trained(config: DictConfig, folder: Path, *, resumed: bool) -> None:
 
 
 def says_the_same(config: DictConfig, folder: Path) -> None:
-    """The whole network from the run folder, and the two halves that trained."""
+    """The whole network from the run folder, and what was trained: halves, additions."""
     data, _ = make_data(config)
     samples = data.splits["val"]
     again = predict(load_model(folder), data.loader_of(samples), samples, data.class_names)
     kept = Predictions.read(RunFolder(folder).predictions("val"))
     assert kept.ids == again.ids
     apart = torch.tensor(kept.probabilities) - torch.tensor(again.probabilities)
-    assert apart.abs().max() < 3e-3  # cached features are half
+    cached = config.mode.name in ("freeze", "partial")
+    assert apart.abs().max() < (3e-3 if cached else 1e-5)  # cached features are half
 
 
 @pytest.mark.slow

@@ -171,10 +171,14 @@ def _wide(
 
 
 def _width(module: nn.Module) -> int:
-    """The smaller side of a layer's matrix; 0 where it has none."""
+    """The smaller side of a layer's matrix; 0 where it has none.
+
+    Convolutions of pictures are left out: they have next to no width, and oneDNN's gradient of one
+    from 3 channels to 2, channels last, writes beyond its memory.
+    """
     if isinstance(module, nn.Linear):
         return min(module.in_features, module.out_features)
-    if isinstance(module, nn.Conv2d) and module.groups == 1:
+    if isinstance(module, nn.Conv2d) and module.groups == 1 and module.in_channels > 3:
         return min(module.weight[0].numel(), module.out_channels)
     return 0
 
