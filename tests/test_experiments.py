@@ -186,7 +186,9 @@ def cut_networks(folder: Path) -> Rows:
     table, rows = read(folder, "contract.csv"), []
     for _, own in table[~table["boundary"].isin(["none", "adapt"])].groupby("family", sort=False):
         works = own["said"] == "works"
-        rows.append([f"{works.sum()} of {len(own)}", ", ".join(own.loc[~works, "boundary"])])
+        rows.append(
+            [f"{works.sum()} of {len(own)}", ", ".join(own.loc[~works, "boundary"]) or "none"]
+        )
     return rows
 
 
