@@ -38,6 +38,11 @@ def test_what_is_refused_is_named_with_what_works() -> None:
         cut(network, "blocks.1", 64)  # a list that never runs: it goes through it by itself
 
 
+def test_behind_the_classifier_nothing_is_left_to_train() -> None:
+    with pytest.raises(ConfigError, match=r"cannot be cut at fc: .* can be act1, .*, head$"):
+        cut(create("test_resnet", num_classes=3), "fc", 32)
+
+
 def test_inside_a_residual_block_it_is_refused() -> None:
     network = create("test_resnet", num_classes=3)
     with pytest.raises(ConfigError, match=r"cannot be cut at layer3\.0\.conv1: .*layer3, layer4"):

@@ -194,14 +194,14 @@ def _equal(network: nn.Module, prefix: Prefix, rest: nn.Module, size: int) -> bo
 def _leave_frozen(prefix: Prefix, rest: nn.Module, size: int) -> bool:
     """What the rest holds and does not use (a class token, positions) will not train.
 
-    False where it would train what the prefix uses too.
+    False where nothing would, or what the prefix uses too.
     """
     pictures = torch.zeros(2, 3, size, size)
     used = _used(rest, prefix(pictures))
     for name, parameter in rest.named_parameters():
         parameter.requires_grad_(name in used)
     if not used & {name for name, _ in prefix.network.named_parameters()}:
-        return True
+        return bool(used)
     return not used & _used(prefix.network, pictures)
 
 
@@ -215,5 +215,7 @@ def _used(module: nn.Module, taken: torch.Tensor) -> set[str]:
             result = watched(taken)
         except Reached as reached:
             result = reached.activations
+        if not result.requires_grad:
+            return set()
         slopes = torch.autograd.grad(result.sum(), list(parameters.values()), allow_unused=True)
     return {name for name, slope in zip(parameters, slopes, strict=True) if slope is not None}
