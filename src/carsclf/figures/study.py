@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from carsclf.figures.style import save, whole_steps
 
-COLOURS = {"random": "#8a8a8a", "asha": "#3b6fb6", "bohb": "#d1661d", "multitask": "#2f8f5b"}
+COLOURS = {
+    "blank": "#c9c9c9",
+    "random": "#7a7a7a",
+    "asha": "#3b6fb6",
+    "bohb": "#d1661d",
+    "multitask": "#2f8f5b",
+    "freeze_thaw": "#a8325a",
+}
 
 
 def draw_replay(medians: pd.DataFrame, path: Path) -> None:
