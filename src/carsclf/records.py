@@ -45,6 +45,7 @@ class Run(JsonRecord):
     weights_license: str | None = UNKNOWN  # as stated of the initial weights; None: there were none
     weights_source: dict[str, str] = field(default_factory=dict)  # see carsclf.models.provenance
     chosen: dict[str, float] = field(default_factory=dict)  # of a grid of heads: its weight_decay
+    parameters: dict[str, int] = field(default_factory=dict)  # of the network, and those trained
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,9 @@ def test_it_learns_and_leaves_an_ordinary_network(
     losses = pd.read_csv(files.metrics)["train/loss"]
     assert losses.iloc[-1] < losses.iloc[0]
     assert run.mode == "adapt"
+    assert run.parameters["trained"] < 0.5 * run.parameters["network"]
     network, _ = build_network("test_resnet", num_classes=3, weights="none", seed=config.seed)
+    assert run.parameters["network"] == sum(p.numel() for p in network.parameters())
     before, after = network.state_dict(), load_file(files.weights)
     assert before.keys() == after.keys()
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}

@@ -157,12 +157,15 @@ def summary(run: Run, folder: Path) -> None:
         "so many the best is flattered there; judge it by split=test"
         for decay in run.chosen.values()
     ]
+    words = "trained {trained:,} of {network:,} parameters"
+    share = [words.format(**run.parameters)] if run.parameters else []  # older runs do not say
     print_metrics(
         run,
         Predictions.read(RunFolder(folder).predictions("val")),
         "val",
         f"{run.reported} epoch: {run.reported_epoch} of {run.epochs}; {run.seconds:.0f} s; "
         f"weights: {run.weights}{license}; seed {run.seed}",
+        *share,
         *chosen,
         f"run folder: {folder}",
     )

@@ -143,10 +143,18 @@ def describe(
     }
 
 
-def trained(config: DictConfig, data: CarsDataModule, epoch_end: EpochEnd) -> dict[str, Any]:
-    """What run.json says of how far a run has come."""
+def trained(
+    config: DictConfig,
+    data: CarsDataModule,
+    epoch_end: EpochEnd,
+    parameters: int,
+    module: TransferModule,
+) -> dict[str, Any]:
+    """What run.json says of what was trained, of a network's so many parameters, and how far."""
     epochs = len(epoch_end.rows)
+    learnt = sum(p.numel() for p in module.rest.parameters() if p.requires_grad)
     return {
+        "parameters": {"network": parameters, "trained": learnt},
         "epochs": epochs,
         "horizon": config.trainer.max_epochs,
         "images_trained": epochs * len(data.splits["train"]),

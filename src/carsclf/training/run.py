@@ -73,6 +73,7 @@ def fit(
     names = pictures.class_names
     network, weights = make_network(config, len(names), names)
     tell(weights)
+    parameters = sum(p.numel() for p in network.parameters())  # before any are added
     config, _ = settle_training(config, network, device_of(config))
     write_config(config, files)
     halves = cut_network(config, network, pictures)
@@ -100,7 +101,7 @@ def fit(
         chosen = write_heads(epoch_end, files)
     record = Run(
         **describe(config, pictures, weights, halves.boundary, trainer),
-        **trained(config, pictures, epoch_end),
+        **trained(config, pictures, epoch_end, parameters, module),
         git_commit=commit,
         unreadable=unreadable,
         seconds=epoch_end.seconds_before + time.perf_counter() - began,
