@@ -94,7 +94,7 @@ def cars_report(folder: Path) -> Rows:
               "lite2-freeze/final/0179", "lite2-freeze-asha/final/0030"]  # fmt: skip
     rows = []
     for name in finals:
-        own = runs[runs["run"].str.startswith(name)]
+        own = runs.loc[runs["run"].str.startswith(name)]
         by_seed, spread = seeds_of(own)
         rows.append([by_seed, spread.removesuffix(" ± nan"), f"{3600 * own['hours'].mean():.0f}"])
     return rows
