@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -78,67 +79,89 @@ def lightning(
     x: torch.Tensor, y: torch.Tensor, classes: int, batch: int, *, chunks: bool, epochs: int
 ) -> list[float]:
     """Seconds of each of `epochs` epochs of the project's module."""
-    network = nn.Sequential()
-    network.fc = nn.Linear(x.shape[1], classes)
-    data = rows_as_data(x, y, classes, batch, chunks=chunks)
-    module = TransferModule(
+    parts = {"train": (x, y), "val": (x[:1], y[:1])}
+    data = rows_as_data(parts, classes, batch, chunks=chunks)
+    module = head_module(data, partial(sgd, **RATES), constant, epochs)
+    return timed_epochs(module, data, epochs)
+
+
+def head_module(
+    data: FeatureDataModule, optimizer: Any, schedule: Any, epochs: int
+) -> TransferModule:
+    """The project's module with a linear head for such rows."""
+    network, classes = nn.Sequential(), len(data.class_names)
+    network.fc = nn.Linear(data.rows["train"].shape[1], classes)
+    return TransferModule(
         Head(network, ("fc",)),
         heads=("fc",),
         num_classes=classes,
         normalise=Normalise([0.0], [1.0]),
-        optimizer=partial(sgd, **RATES),
-        schedule=constant,
+        optimizer=optimizer,
+        schedule=schedule,
         horizon=epochs,
         steps=data.batches_per_epoch(),
         seed=0,
-        mini_batch=batch if chunks else None,
+        mini_batch=data.batch_size if data.chunked else None,
     )
-    return timed_epochs(module, data, epochs)
 
 
 def timed_epochs(module: TransferModule, data: SplitLoaders, epochs: int) -> list[float]:
     """Seconds of each epoch, from its start to the next one's; no validation, no checkpoints."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            max_epochs=epochs + 1,
-            limit_val_batches=0,
-            callbacks=[clock],
-            default_root_dir=folder,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        trainer.fit(module, data)
+        bare = {"limit_val_batches": 0, "enable_checkpointing": False}
+        silent_trainer(folder, epochs + 1, [clock], **bare).fit(module, data)
     return clock.epochs
 
 
+def silent_trainer(
+    folder: str, epochs: int, callbacks: list[pl.Callback], **more: Any
+) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **more,
+    )
+
+
 def rows_as_data(
-    x: torch.Tensor, y: torch.Tensor, classes: int, batch: int, *, chunks: bool
+    parts: dict[str, tuple[torch.Tensor, torch.Tensor]], classes: int, batch: int, *, chunks: bool
 ) -> FeatureDataModule:
-    samples = [Sample(str(i), Path(str(i)), int(target)) for i, target in enumerate(y)]
+    """(features, targets) of train and val."""
+    splits = {
+        name: [Sample(str(i), Path(str(i)), int(target)) for i, target in enumerate(y)]
+        for name, (_, y) in parts.items()
+    }
     names = [str(i) for i in range(classes)]
-    splits = {"train": samples, "val": samples[:1]}
     pictures = SplitLoaders(splits, names, batch_size=batch, seed=0)
-    rows = {"train": x, "val": x[:1]}
+    rows = {name: x for name, (x, _) in parts.items()}
     return FeatureDataModule(pictures, rows, batch_size=batch, chunked=chunks)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=int, default=6598)
+def settle(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Adds width and classes; one thread, one seed, and nothing said but the table."""
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--classes", type=int, default=196)
-    parser.add_argument("--repeat", type=int, default=7)
     options = parser.parse_args()
     quiet()
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    return options
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, default=6598)
+    parser.add_argument("--repeat", type=int, default=7)
+    options = settle(parser)
     x = torch.randn(options.rows, options.width)
     y = torch.randint(options.classes, (options.rows,))
     print(

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from carsclf.errors import ConfigError, nearest
+from carsclf.models.heads import in_heads
 
 METHODS = ("lora", "bias", "scale_shift")
 ADDED = "lora"
@@ -90,10 +91,9 @@ def adapt(
     """
     if method not in METHODS:
         raise ConfigError(f"mode.method={method}: {nearest(method, list(METHODS))}")
-    inside = tuple(f"{head}." for head in heads)
     chosen = _chosen(rest, heads, layers)
     for name, parameter in rest.named_parameters():
-        parameter.requires_grad_(name.startswith(inside) and parameter.requires_grad)
+        parameter.requires_grad_(in_heads(name, heads) and parameter.requires_grad)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if method == "lora":
@@ -126,8 +126,7 @@ def _chosen(
     own = {
         name: module
         for name, module in rest.named_modules()
-        if "weight" in module._parameters
-        and not f"{name}.".startswith(tuple(f"{h}." for h in heads))
+        if "weight" in module._parameters and not in_heads(f"{name}.", heads)
     }
     if layers is None:
         return own

@@ -150,54 +150,62 @@ def join(prefix: Prefix, rest: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 def _halves(network: nn.Module, boundary: str, size: int) -> tuple[Prefix, nn.Module] | None:
     """The two halves, or None where they are not the whole."""
+    pictures = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
-        prefix, rest = (_at_head if boundary == HEAD else _between)(network, boundary, size)
+        parted = _at_head if boundary == HEAD else _between
+        prefix, rest, rows = parted(network, boundary, pictures)
+        if not _equal(network, rest, pictures, rows):
+            return None
     except Exception:
-        return None  # each network has its own way to stumble
-    whole = _equal(network, prefix, rest, size) and _leave_frozen(prefix, rest, size)
-    return (prefix, rest) if whole else None
+        return None  # each network has its own way to stumble, and the rest at shapes not its own
+    return (prefix, rest) if _leave_frozen(prefix, rest, pictures, rows) else None
 
 
-def _at_head(network: nn.Module, _: str, size: int) -> tuple[Prefix, nn.Module]:
+Parted = tuple[Prefix, nn.Module, torch.Tensor]
+"""The halves, and what the first says of the pictures."""
+
+
+def _at_head(network: nn.Module, _: str, pictures: torch.Tensor) -> Parted:
     front, names = copy.deepcopy(network), head_names(network)
     for name in names:
         front.set_submodule(name, nn.Identity())
-    return Prefix(front, names), Head(network, names, head_dropout(network, names[0], size))
+    prefix = Prefix(front, names)
+    dropout = head_dropout(network, names[0], pictures.shape[-1])
+    return prefix, Head(network, names, dropout), prefix(pictures)
 
 
-def _between(network: nn.Module, boundary: str, size: int) -> tuple[Prefix, nn.Module]:
-    whole, pictures = copy.deepcopy(network).eval(), torch.zeros(2, 3, size, size)
-    passage = Passage.of(whole, pictures)
+def _between(network: nn.Module, boundary: str, pictures: torch.Tensor) -> Parted:
+    # two pictures to watch, more to compare: what depends on their number shows
+    passage = Passage.of(copy.deepcopy(network).eval(), pictures[:2])
     if not passage.parts(boundary):
         raise ValueError(boundary)
     prefix = Prefix(front_of(network, boundary, passage))
-    times = len(prefix(pictures)) / len(pictures)
-    return prefix, back_of(network, boundary, passage, image_size=size, times=times)
+    rows = prefix(pictures)
+    times, size = len(rows) / len(pictures), pictures.shape[-1]
+    return prefix, back_of(network, boundary, passage, image_size=size, times=times), rows
 
 
-def _equal(network: nn.Module, prefix: Prefix, rest: nn.Module, size: int) -> bool:
-    picture = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+def _equal(network: nn.Module, rest: nn.Module, pictures: torch.Tensor, rows: torch.Tensor) -> bool:
     training = network.training
     network.eval()
     rest.eval()
     try:
         with torch.no_grad():
-            whole, parts = network(picture), rest(prefix(picture))
-    except Exception:
-        return False  # the rest met a shape it was not made for
+            whole, parts = network(pictures), rest(rows)
     finally:
         network.train(training)
         rest.train(training)
     return whole.shape == parts.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-5)
 
 
-def _leave_frozen(prefix: Prefix, rest: nn.Module, size: int) -> bool:
+def _leave_frozen(
+    prefix: Prefix, rest: nn.Module, pictures: torch.Tensor, rows: torch.Tensor
+) -> bool:
     """What the rest holds and does not use (a class token, positions) will not train.
 
     False where nothing would, or what the prefix uses too.
     """
-    pictures = torch.zeros(2, 3, size, size)
-    used = _used(rest, prefix(pictures))
+    used = _used(rest, rows)
     for name, parameter in rest.named_parameters():
         parameter.requires_grad_(name in used)
     if not used & {name for name, _ in prefix.network.named_parameters()}:

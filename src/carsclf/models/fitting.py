@@ -18,6 +18,7 @@ from torch.nn.modules.module import _IncompatibleKeys
 
 from carsclf.errors import CheckpointError
 from carsclf.models.checkpoint_files import StateDict, short
+from carsclf.models.heads import in_heads
 
 # wrappers in whose favour a tie is decided: averaged weights are what their methods evaluate
 AVERAGED = ("ema", "teacher", "momentum", "target")
@@ -114,11 +115,11 @@ def compare(state: StateDict, own: StateDict, heads: tuple[str, ...]) -> Fit:
     roots = {name.split(".")[0] for name in own} - {*heads}
     missing, shapes, unknown = [], [], []
     left: Counter[str] = Counter()
-    redrawn = [k for k in own if _is_head(k, heads)]
+    redrawn = [k for k in own if in_heads(k, heads)]
     for name, tensor in state.items():
         if name in own and own[name].shape == tensor.shape:
             fit.state[name] = tensor
-        elif name.endswith(JUNK) or _is_head(name, heads):
+        elif name.endswith(JUNK) or in_heads(name, heads):
             continue
         elif name in own:
             shapes.append(f"{name} is {_size(tensor)} there and {_size(own[name])} here")
@@ -128,7 +129,7 @@ def compare(state: StateDict, own: StateDict, heads: tuple[str, ...]) -> Fit:
             left[name.split(".")[0]] += 1
     for name, tensor in own.items():
         # whole numbers are indices, masks and counters, which the network makes itself
-        if name not in state and not _is_head(name, heads) and tensor.is_floating_point():
+        if name not in state and not in_heads(name, heads) and tensor.is_floating_point():
             missing.append(name)
     for found, what in (
         (missing, "missing"),
@@ -141,7 +142,7 @@ def compare(state: StateDict, own: StateDict, heads: tuple[str, ...]) -> Fit:
         parts = ", ".join(f"{k} ({n} tensors)" for k, n in left.items())
         fit.notes.append(f"left out, as the network has no such part: {parts}")
     for head in heads:
-        if all(k in fit.state for k in redrawn if _is_head(k, (head,))):
+        if all(k in fit.state for k in redrawn if in_heads(k, (head,))):
             continue
         width = state[f"{head}.bias"].shape[0] if f"{head}.bias" in state else None
         there = f"that of the file has {width}" if width else "the file has none that fits"
@@ -199,10 +200,6 @@ def _resampled(before: StateDict, after: StateDict) -> list[str]:
 
 def _classes(network: nn.Module) -> int:
     return int(network.num_classes)  # type: ignore[arg-type]
-
-
-def _is_head(name: str, heads: tuple[str, ...]) -> bool:
-    return name.startswith(tuple(f"{head}." for head in heads))
 
 
 def _beside_head(name: str, heads: tuple[str, ...]) -> bool:

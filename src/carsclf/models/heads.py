@@ -1,9 +1,14 @@
-"""The classifier of a network alone, on the features that it is given."""
+"""The classifier of a network: which names are its, and it alone on the features it is given."""
 
 import copy
 
 import torch
 from torch import nn
+
+
+def in_heads(name: str, heads: tuple[str, ...]) -> bool:
+    """Whether a parameter is one of a classifier's, by its name; of a module's, give `<name>.`."""
+    return name.startswith(tuple(f"{head}." for head in heads))
 
 
 class Head(nn.Module):

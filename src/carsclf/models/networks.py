@@ -10,6 +10,7 @@ from torch import nn
 
 from carsclf.errors import ConfigError, nearest
 from carsclf.models.fitting import load_fitting
+from carsclf.models.heads import in_heads
 from carsclf.models.provenance import NO_WEIGHTS, Provenance
 from carsclf.models.weights import find_weights
 
@@ -210,11 +211,10 @@ def split_parameters(
     network: nn.Module, heads: tuple[str, ...]
 ) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """(backbone, head) parameters that train."""
-    below = tuple(f"{head}." for head in heads)
     parts: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            parts[name.startswith(below)].append(parameter)
+            parts[in_heads(name, heads)].append(parameter)
     return parts
 
 

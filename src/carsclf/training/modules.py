@@ -244,7 +244,9 @@ class TransferModule(pl.LightningModule):
 
     @cached_property
     def _frozen_key(self) -> str:
-        return key_of({n.removeprefix("prefix.network."): t for n, t in self.frozen.items()})
+        stays = {name: t for name, t in self.frozen.items() if name.startswith("rest.")}
+        keys = [] if self.prefix is None else [self.prefix.key]  # known: its rows are kept under it
+        return "-".join([*keys, *([key_of(stays)] if stays else [])])
 
     def on_train_start(self) -> None:
         self._steps_seen = self.trainer.global_step

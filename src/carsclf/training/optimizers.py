@@ -52,8 +52,7 @@ def lbfgs(backbone: Parameters, head: Parameters, *, weight_decay: float) -> Opt
     scikit-learn's LogisticRegression, where C = 1 / (weight_decay x pictures). A step, which is an
     epoch here, is ITERATIONS iterations. Liu and Nocedal 1989.
     """
-    if backbone:
-        raise ConfigError("optimizer=lbfgs trains a linear head on frozen features: mode=freeze")
+    _refuse("lbfgs", backbone)
     if weight_decay < 0:
         raise ConfigError(f"optimizer.weight_decay={weight_decay}: expected 0 or more")
     group = {"params": head, "weight_decay": weight_decay, "name": "head"}
@@ -67,10 +66,7 @@ def head_grid(backbone: Parameters, head: Parameters) -> Optimizer:
 
     Minimises what `lbfgs` does, to the end in each epoch. See carsclf.features.head_grid.
     """
-    if backbone:
-        raise ConfigError(
-            "optimizer=head_grid trains a linear head on frozen features: mode=freeze"
-        )
+    _refuse("head_grid", backbone)
     if [p.ndim > 1 for p in head] != [True, False]:
         raise ConfigError(
             "optimizer=head_grid trains a linear head with a bias, and this network has another: "
@@ -95,6 +91,11 @@ class PenalisedLBFGS(torch.optim.LBFGS):
             return loss
 
         return super().step(penalised)
+
+
+def _refuse(name: str, backbone: Parameters) -> None:
+    if backbone:
+        raise ConfigError(f"optimizer={name} trains a linear head on frozen features: mode=freeze")
 
 
 def _groups(
