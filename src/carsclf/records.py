@@ -60,6 +60,7 @@ class ModelCard(JsonRecord):
     weights: str  # where the initial weights came from
     model_args: dict[str, Any] = field(default_factory=dict)
     crop: str = "none"  # "box" where it was trained on what the annotated boxes hold
+    pool: str = "default"  # see carsclf.models.pooling
     embedding: int | None = None  # width of CLIP's embedding, where the head stands on one
     weights_license: str | None = UNKNOWN  # as in Run
     weights_source: dict[str, str] = field(default_factory=dict)

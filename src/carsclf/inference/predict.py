@@ -156,7 +156,9 @@ def load_model(
     files = RunFolder(folder)
     card = _card(files)
     size, args = card.eval_transform["size"], card.model_args
-    network = create(card.name, num_classes=len(card.class_names), image_size=size, **args)
+    network = create(
+        card.name, num_classes=len(card.class_names), image_size=size, pool=card.pool, **args
+    )
     if card.embedding:
         add_embedding(network, card.embedding, card.name)
     try:

@@ -16,6 +16,7 @@ from carsclf.models.dropout import head_dropout
 from carsclf.models.heads import Head
 from carsclf.models.networks import head_names
 from carsclf.models.passage import Passage, Reached, back_of, front_of
+from carsclf.models.pooling import DEFAULT, pool_of
 
 HEAD = "head"
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -61,8 +62,9 @@ class Prefix(nn.Module):
 
     @cached_property
     def key(self) -> str:
-        """A key of its weights."""
-        return key_of(self.network.state_dict())
+        """A key of its weights, and of what it pools."""
+        pool, key = pool_of(self.network), key_of(self.network.state_dict())
+        return key if pool == DEFAULT else f"{key}-{pool}"
 
     def train(self, mode: bool = True) -> "Prefix":
         return super().train(False)  # frozen BatchNorm keeps its statistics

@@ -10,6 +10,7 @@ from carsclf.errors import ConfigError
 from carsclf.models.boundary import HEAD, Prefix, cut
 from carsclf.models.embedding import add_embedding, embedding_width
 from carsclf.models.networks import create
+from carsclf.models.pooling import pool_of
 
 
 def check_effect(
@@ -30,7 +31,7 @@ def check_effect(
     for option in [key for key, value in model_args.items() if "drop" in key and value]:
         others = {key: value for key, value in model_args.items() if key != option}
         with torch.random.fork_rng(devices=[]):
-            plain = create(name, image_size=image_size, **others)
+            plain = create(name, image_size=image_size, pool=pool_of(network), **others)
             plain.reset_classifier(network.num_classes)  # type: ignore[operator]
             if width := embedding_width(network):
                 add_embedding(plain, width, name)

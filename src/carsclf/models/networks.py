@@ -11,6 +11,7 @@ from torch import nn
 from carsclf.errors import ConfigError, nearest
 from carsclf.models.fitting import load_fitting
 from carsclf.models.heads import in_heads
+from carsclf.models.pooling import DEFAULT, pool_of, pooled
 from carsclf.models.provenance import NO_WEIGHTS, Provenance
 from carsclf.models.weights import find_weights
 
@@ -45,19 +46,20 @@ def build_network(
     weights: str,
     seed: int,
     image_size: int | None = None,
+    pool: str = DEFAULT,
     model_args: dict[str, Any] | None = None,
 ) -> tuple[nn.Module, Weights]:
     """A timm network whose head has `num_classes` outputs, and where its weights came from.
 
     image_size: pixels of the square pictures that enter; checked, and where the network's size is
-    fixed, that is the one it is made for. model_args: more for timm.create_model. A head of another
-    width is popped and re-added at random (drawn from `seed`). Raises ConfigError for an unknown
-    name (offering the nearest) or a network that cannot take such pictures, and CheckpointError for
-    weights that do not fit.
+    fixed, that is the one it is made for. pool: see `pooled`. model_args: more for
+    timm.create_model. A head of another width is popped and re-added at random (drawn from `seed`).
+    Raises ConfigError for an unknown name (offering the nearest) or a network that cannot take such
+    pictures, and CheckpointError for weights that do not fit.
     """
     torch.manual_seed(seed)
     args = made_with(name, image_size, model_args or {})
-    network = create(name, **args)
+    network = create(name, image_size=image_size, pool=pool, **(model_args or {}))
     found = find_weights(weights, network, name)
     torch.manual_seed(seed)  # the head does not depend on where the weights were found
     network.reset_classifier(num_classes)  # type: ignore[operator]
@@ -77,6 +79,7 @@ def create(
     *,
     num_classes: int | None = None,
     image_size: int | None = None,
+    pool: str = DEFAULT,
     **model_args: Any,
 ) -> nn.Module:
     """A timm network with random weights; see `build_network` for the arguments."""
@@ -91,6 +94,7 @@ def create(
         raise ConfigError(f"model.name={name} cannot be made{given}: {_plain(error)}") from None
     if not _classifiers(network):
         raise ConfigError(f"model.name={name} has no classifier to train: {_alike(name)}")
+    network = pooled(network, pool, name=name, img_size=args.get("img_size"))
     if num_classes is not None:  # not on making: some then have a second head to be distilled into
         network.reset_classifier(num_classes)  # type: ignore[operator]
     return network
@@ -145,7 +149,9 @@ def check_pictures(
 
     def works(other: int) -> bool:
         try:
-            made = create(name, num_classes=num_classes, image_size=other, **model_args)
+            made = create(
+                name, num_classes=num_classes, image_size=other, pool=pool_of(network), **model_args
+            )
         except ConfigError:
             return False
         return passes(made, other, num_classes) is None

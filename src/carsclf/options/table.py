@@ -83,6 +83,7 @@ MODE: Table = _below(
     {
         "name": Text(),
         "boundary": Whole(at_least=0) | Stage() | Null(),
+        "pool": Text(),
         "label_smoothing": Number(at_least=0, below=1),
         "cache": Flag(),
         "views": Whole(at_least=1, at_most=1000),
@@ -155,7 +156,7 @@ OPTIONAL = {  # which not every source, mode or network has
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text"),
-    *(f"mode.{key}" for key in ("method", "rank", "alpha", "layers")),
+    *(f"mode.{key}" for key in ("pool", "method", "rank", "alpha", "layers")),
 }
 REQUIRED = {*OVERALL, *DATA, *MODEL, *MODE, "trainer.max_epochs", "trainer.precision"} - OPTIONAL
 TRAINING: Table = {

@@ -23,6 +23,7 @@ from carsclf.models.effects import check_effect
 from carsclf.models.heads import Head
 from carsclf.models.networks import Weights, build_network, head_names, normalisation
 from carsclf.models.pixels import Normalise
+from carsclf.models.pooling import DEFAULT
 from carsclf.models.text_head import build_text_network
 from carsclf.training.configuration import WHOLE, option_of
 from carsclf.training.modules import TransferModule
@@ -46,7 +47,8 @@ def make_network(
     }
     if text := model.get("text"):
         return build_text_network(model.name, class_names, text=text, **given)
-    return build_network(model.name, num_classes=classes, **given)
+    pool = config.mode.get("pool", DEFAULT)
+    return build_network(model.name, num_classes=classes, pool=pool, **given)
 
 
 @dataclass(frozen=True)

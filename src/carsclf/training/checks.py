@@ -17,6 +17,7 @@ from carsclf.machine.precision import FULL
 from carsclf.models.boundary import resolve
 from carsclf.models.embedding import check_place
 from carsclf.models.networks import create, known_name
+from carsclf.models.pooling import DEFAULT
 from carsclf.models.text_head import check_text, find_tower
 from carsclf.training.build import make_network
 from carsclf.training.trainer import check_processes, check_trainer, check_untrained
@@ -68,11 +69,16 @@ def check_network(config: DictConfig) -> None:
             "or a run folder"
         )
     known_name(model.name)
-    text = model.get("text")
+    text, pool = model.get("text"), config.mode.get("pool", DEFAULT)
+    if text and pool != DEFAULT:
+        raise ConfigError(
+            f"mode.pool={pool}: a head made of class names (model.text) stands on CLIP's own "
+            "embedding: leave mode.pool=default"
+        )
     if text:
         check_text(model.weights)
         find_tower(text, model.weights, model.name)
-    args["image_size"] = config.data.image_size
+    args |= {"image_size": config.data.image_size, "pool": pool}
     try:
         with torch.device("meta"):  # costs no memory, and hardly any time
             network = create(model.name, **args)

@@ -19,6 +19,7 @@ from carsclf.inference.predict import predict
 from carsclf.machine.devices import device_name
 from carsclf.models.embedding import embedding_width
 from carsclf.models.networks import Weights, normalisation
+from carsclf.models.pooling import pool_of
 from carsclf.records import ModelCard, Predictions, RunFolder
 from carsclf.training.callbacks import EpochEnd
 from carsclf.training.checkpoints import read_checkpoint
@@ -68,6 +69,7 @@ def export(
         weights.origin,
         args,
         crop=config.data.crop,
+        pool=pool_of(network),
         embedding=embedding_width(network),
         weights_license=weights.provenance.license,
         weights_source=weights.provenance.source,
