@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from carsclf.features.head_grid import HeadGrid
+from carsclf.training.checks import check_training
 from tests.conftest import ROOT
 
 GROUPS = ["augmentation", "data", "logger", "mode", "model", "optimizer", "schedule", "trainer"]
@@ -106,6 +107,19 @@ def test_an_experiment_says_how_many_trials_run_at_once() -> None:
 
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml"))
+RECIPES = [name for name in EXPERIMENTS if name.startswith("recipe_")]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_names_a_network_and_settings_that_go_together(
+    name: str, config_of: Callable[..., DictConfig]
+) -> None:
+    check_training(config_of(f"experiment={name}", "data.root=x", "model.weights=none"))
+    told = " ".join((ROOT / f"conf/experiment/{name}.yaml").read_text().replace("#", "").split())
+    assert " Expected: " in told
+    assert "Measured at" in told or "Never measured here" in told
+
+
 SAME = [
     "",
     "mode=finetune",
