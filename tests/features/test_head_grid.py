@@ -21,6 +21,7 @@ from carsclf.records import ModelCard, Predictions, Run, RunFolder
 from carsclf.training import optimizers
 from carsclf.training.optimizers import lbfgs
 from carsclf.training.run import fit
+from carsclf.training.schedules import penalties
 from tests.conftest import draw, until
 from tests.features.test_steps import features_of
 
@@ -48,7 +49,7 @@ def heads(rows: Rows, penalties: list[float], smoothing: float = 0.0) -> list[nn
     """The grid's head for each penalty."""
     torch.manual_seed(0)
     found, linear = [], nn.Linear(WIDTH, CLASSES)
-    optimizer = HeadGrid(*linear.parameters())
+    optimizer = HeadGrid(linear.weight, linear.bias)
     for penalty in penalties:
         optimizer.param_groups[0]["weight_decay"] = penalty
         logits = optimizer.fit(*rows, smoothing)
@@ -121,6 +122,30 @@ def test_the_best_is_at_least_l_bfgs_best(rows: tuple[Rows, Rows]) -> None:
     assert max(ours) >= max(best) > 1.5 / CLASSES
 
 
+def test_of_several_vectors_each_alone_and_all_are_scikit_learns(rows: tuple[Rows, Rows]) -> None:
+    """Weights of the vectors left out are zero, so that any head goes with the whole row."""
+    (x, y), half = rows[0], WIDTH // 2
+    linear = nn.Linear(WIDTH, CLASSES)
+    optimizer = HeadGrid(linear.weight, linear.bias, vectors=2)
+    schedule = penalties(optimizer, 7, 1, low=1e-3, high=1e-1)
+    seen = []
+    for _ in range(7):
+        group = optimizer.param_groups[0]
+        logits, used = optimizer.fit(x, y), {1: slice(half), 2: slice(half, None), 0: slice(None)}
+        seen.append((group["vector"], round(np.log10(group["weight_decay"]), 3)))
+        columns = used[group["vector"]]
+        expected = by_sklearn((x[:, columns], y), group["weight_decay"])
+        assert torch.allclose(logits, linear(x), atol=1e-3)
+        theirs = expected.predict_proba(x[:, columns].double().numpy())
+        assert np.abs(logits.softmax(1).numpy() - theirs).max() < 0.02
+        others = torch.ones(WIDTH, dtype=torch.bool)
+        others[columns] = False
+        assert not linear.weight[:, others].any()
+        schedule.after_epoch({})
+    # three, two and two of seven, each from the strongest penalty to the weakest
+    assert seen == [(1, -1), (1, -2), (1, -3), (2, -1), (2, -3), (0, -1), (0, -3)]
+
+
 GRID = ["mode=freeze", "optimizer=head_grid", "trainer.max_epochs=9"]
 
 
@@ -157,7 +182,30 @@ def test_a_run_keeps_the_best_head_and_resumes(
     assert ModelCard.read(files.card).class_names == predictions.class_names
 
 
+def test_a_grid_over_the_vectors_of_a_pooling(
+    tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    given = ["model.name=test_vit", "mode.pool=last3", "schedule.low=1e-3"]
+    config = config_of(*tiny, *GRID, *given)
+    run = fit(config, tmp_path / "whole")
+    fit(config, tmp_path / "parts", on_epoch=until(4))
+    fit(config, tmp_path / "parts", resume=True)
+    files, parts = (RunFolder(tmp_path / name) for name in ("whole", "parts"))
+    one, two = load_file(files.weights), load_file(parts.weights)
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    table = pd.read_csv(files.heads)
+    assert table["vector"].tolist() == [1, 1, 1, 2, 2, 3, 3, 0, 0]
+    (kept,) = np.flatnonzero(table["kept"])
+    assert run.chosen["vector"] == table["vector"][kept]
+    each = one["head.weight"].unflatten(1, (3, -1)).abs().sum((0, 2)) > 0
+    expected = [True] * 3 if not run.chosen["vector"] else [False] * 3
+    if run.chosen["vector"]:
+        expected[int(run.chosen["vector"]) - 1] = True
+    assert each.tolist() == expected
+
+
 REFUSED = {
+    "mode.pool=last4 model.name=test_vit trainer.max_epochs=4": "need at least 5 epochs",
     "mode.cache=false": "optimizer=head_grid needs mode.cache=true: .*; or take optimizer=adamw",
     "mode.boundary=2": "needs mode=freeze",
     "augmentation=light mode.views=2": "needs mode.views=1",

@@ -26,31 +26,43 @@ class HeadGrid(Optimizer):
 
     Minimises mean cross-entropy + weight_decay / 2 x |weights|^2, the bias left alone. The two
     last solutions are its state; it expects penalties at equal ratios, and the same rows in the
-    same order each time.
+    same order each time. vectors: so many stand side by side in a row (see
+    carsclf.models.pooling); the group's `vector` says which one the head is fitted to, counted
+    from 1, or 0 for all. Weights of the others are zero.
     """
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter) -> None:
-        super().__init__([{"params": [weight, bias], "name": "head"}], {"weight_decay": 0.0})
-        self._rows: Rows | None = None
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter, vectors: int = 1) -> None:
+        own = {"params": [weight, bias], "name": "head", "vector": 0}
+        super().__init__([own], {"weight_decay": 0.0})
+        self.vectors = vectors
+        self._rows: tuple[int, Rows] | None = None  # of which vector they are
 
     @torch.no_grad()
     def fit(self, x: torch.Tensor, y: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         """Puts the best head for (n, width) rows in place; its (n, classes) logits."""
         (group,) = self.param_groups
         weight, bias = group["params"]
-        if self._rows is None:
-            self._rows = Rows.of(x, y, smoothing)
-        solved = self.state[weight].get("solved", [])
+        vector, columns = group["vector"], self._columns(group["vector"], x.shape[1])
+        if self._rows is None or self._rows[0] != vector:
+            self._rows = vector, Rows.of(x[:, columns], y, smoothing)
+        rows, state = self._rows[1], self.state[weight]
+        if state.get("vector") != vector:
+            state |= {"vector": vector, "solved": []}
+        solved = state["solved"]
         if len(solved) == 2:
             start = 2 * solved[1] - solved[0]
         else:
-            start = torch.cat([weight.flatten(1), bias[:, None]], 1)
-        found = fit_head(self._rows, self._rows.turn(start), group["weight_decay"])
-        head = self._rows.turn_back(found.head)
-        self.state[weight]["solved"] = [*solved, head][-2:]
-        weight.copy_(head[:, :-1].view_as(weight))
+            start = torch.cat([weight.flatten(1)[:, columns], bias[:, None]], 1)
+        found = fit_head(rows, rows.turn(start), group["weight_decay"])
+        head = rows.turn_back(found.head)
+        state["solved"] = [*solved, head][-2:]
+        weight.zero_().flatten(1)[:, columns] = head[:, :-1]
         bias.copy_(head[:, -1])
         return found.logits
+
+    def _columns(self, vector: int, width: int) -> slice:
+        each = width // self.vectors
+        return slice(each * (vector - 1), each * vector) if vector else slice(None)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,12 @@ def check_pool(pool: str) -> None:
         raise ConfigError(f"mode.pool={pool}: {nearest(pool, [*POOLS, 'last4'])}; or last<blocks>")
 
 
+def vectors(pool: str) -> int:
+    """How many pooled vectors stand side by side."""
+    last = LAST.fullmatch(pool)
+    return int(last[1]) if last else 2 if pool == "both" else 1
+
+
 def pool_of(network: nn.Module) -> str:
     """Which pooling a network has: `default` is its own."""
     return network.pooling if isinstance(network, Pooled) else DEFAULT

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -23,7 +24,7 @@ from carsclf.models.effects import check_effect
 from carsclf.models.heads import Head
 from carsclf.models.networks import Weights, build_network, head_names, normalisation
 from carsclf.models.pixels import Normalise
-from carsclf.models.pooling import DEFAULT
+from carsclf.models.pooling import DEFAULT, vectors
 from carsclf.models.text_head import build_text_network
 from carsclf.training.configuration import WHOLE, option_of
 from carsclf.training.modules import TransferModule
@@ -138,13 +139,16 @@ def make_module(
 ) -> TransferModule:
     """The LightningModule, with its trained part under torch.compile where that is asked for."""
     chunked = isinstance(inputs, FeatureDataModule) and inputs.chunked
+    optimizer = instantiate(config.optimizer)
+    if option_of(config.optimizer) == "head_grid":
+        optimizer = partial(optimizer, vectors=vectors(config.mode.get("pool", DEFAULT)))
     module = TransferModule(
         halves.rest,
         prefix=halves.prefix,
         heads=halves.heads,
         num_classes=len(inputs.class_names),
         normalise=halves.normalise,
-        optimizer=instantiate(config.optimizer),
+        optimizer=optimizer,
         schedule=instantiate(config.schedule),
         horizon=config.trainer.max_epochs,
         steps=optimizer_steps(inputs.batches_per_epoch(trainer.world_size), trainer),

@@ -152,10 +152,10 @@ def summary(run: Run, folder: Path) -> None:
     """A short table on stdout: accuracy, seconds, and where the run folder is."""
     restricted = forbids_commerce(run.weights_license)
     license = f" ({run.weights_license}: NOT for commercial use)" if restricted else ""
+    told = ", ".join(f"{name} {value:.3g}" for name, value in run.chosen.items())
     chosen = [
-        f"weight_decay {decay:.3g}, the best on validation of {run.epochs} heads (heads.csv): of "
-        "so many the best is flattered there; judge it by split=test"
-        for decay in run.chosen.values()
+        f"{told}, the best on validation of {run.epochs} heads (heads.csv): of so many the best is "
+        "flattered there; judge it by split=test"
     ]
     words = "trained {trained:,} of {network:,} parameters"
     share = [words.format(**run.parameters)] if run.parameters else []  # older runs do not say
@@ -166,7 +166,7 @@ def summary(run: Run, folder: Path) -> None:
         f"{run.reported} epoch: {run.reported_epoch} of {run.epochs}; {run.seconds:.0f} s; "
         f"weights: {run.weights}{license}; seed {run.seed}",
         *share,
-        *chosen,
+        *(chosen if run.chosen else []),
         f"run folder: {folder}",
     )
 

@@ -26,7 +26,7 @@ from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.modules import TransferModule
 from carsclf.training.trainer import device_of
 
-PENALTY = "weight_decay/head"  # in the rows of metrics.csv, where it is scheduled
+PENALTY, VECTOR = "weight_decay/head", "vector/head"  # in metrics.csv, where they are scheduled
 
 
 def reported_row(
@@ -105,15 +105,17 @@ def val_metrics(predictions: Predictions) -> dict[str, float]:
 
 
 def write_heads(epoch_end: EpochEnd, files: RunFolder) -> dict[str, float]:
-    """Writes heads.csv for a grid of heads; the penalty of the one kept. Nothing for other runs."""
+    """Writes heads.csv for a grid of heads; the penalty of the one kept, and its vector where there
+    are several. Nothing for other runs."""
     if not epoch_end.rows or PENALTY not in epoch_end.best:
         return {}
-    named = {PENALTY: "weight_decay"} | {c: c for c in ("val/top1", "val/loss", "train/loss")}
+    chosen = {PENALTY: "weight_decay"} | ({VECTOR: "vector"} if VECTOR in epoch_end.best else {})
+    named = chosen | {c: c for c in ("val/top1", "val/loss", "train/loss")}
     table = pd.DataFrame({name: [r[c] for r in epoch_end.rows] for c, name in named.items()})
     table["kept"] = [row is epoch_end.best for row in epoch_end.rows]
     with atomic_write(files.heads) as temporary:
         table.to_csv(temporary, index=False)
-    return {"weight_decay": epoch_end.best[PENALTY]}
+    return {name: epoch_end.best[column] for column, name in chosen.items()}
 
 
 def describe(

@@ -181,8 +181,9 @@ class TransferModule(pl.LightningModule):
         self._check(self.epoch_metrics["train/loss"])
         self.train_loss.reset()
         self.train_top1.reset()
-        groups, moved = self.optimizers().param_groups, self.schedule.moves  # type: ignore[union-attr]
-        self._collect({f"{moved}/{group['name']}": group[moved] for group in groups})
+        groups = self.optimizers().param_groups  # type: ignore[union-attr]
+        for moved in self.schedule.moves:
+            self._collect({f"{moved}/{group['name']}": group[moved] for group in groups})
         self.schedule.after_epoch(self.epoch_metrics)
 
     def _collect(self, values: dict[str, Any]) -> None:

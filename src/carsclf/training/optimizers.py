@@ -61,10 +61,12 @@ def lbfgs(backbone: Parameters, head: Parameters, *, weight_decay: float) -> Opt
     )
 
 
-def head_grid(backbone: Parameters, head: Parameters) -> Optimizer:
+def head_grid(backbone: Parameters, head: Parameters, *, vectors: int = 1) -> Optimizer:
     """Many linear heads, one an epoch, of penalties that `schedule=penalties` lets fall.
 
-    Minimises what `lbfgs` does, to the end in each epoch. See carsclf.features.head_grid.
+    Minimises what `lbfgs` does, to the end in each epoch. vectors: of a pooling that has several
+    side by side (`mode.pool=both`), heads are fitted to each alone and to all. See
+    carsclf.features.head_grid.
     """
     _refuse("head_grid", backbone)
     if [p.ndim > 1 for p in head] != [True, False]:
@@ -72,7 +74,7 @@ def head_grid(backbone: Parameters, head: Parameters) -> Optimizer:
             "optimizer=head_grid trains a linear head with a bias, and this network has another: "
             "take optimizer=lbfgs"
         )
-    return HeadGrid(*head)
+    return HeadGrid(*head, vectors=vectors)
 
 
 class PenalisedLBFGS(torch.optim.LBFGS):

@@ -22,7 +22,7 @@ class Schedule:
     scheduler: Any  # None for a constant rate
     per_step: bool = False
     monitor: str | None = None  # the metric a plateau is seen in
-    moves: str = "lr"  # the setting of the optimizer that it moves
+    moves: tuple[str, ...] = ("lr",)  # the settings of the optimizer that it moves
 
     def after_step(self) -> None:
         if self.scheduler is not None and self.per_step:
@@ -111,23 +111,42 @@ def one_cycle(
 def penalties(
     optimizer: Optimizer, epochs: int, steps: int, *, low: float, high: float
 ) -> Schedule:
-    """One penalty (weight_decay) an epoch, from `high` down to `low` in equal ratios."""
+    """One penalty (weight_decay) an epoch, from `high` down to `low` in equal ratios.
+
+    Where a row holds several vectors, the epochs are shared out among each alone and all of them.
+    """
     if not 0 < low < high:
         raise ConfigError(f"schedule.low={low}, schedule.high={high}: expected 0 < low < high")
-    return Schedule(FallingPenalty(optimizer, epochs, low, high), moves="weight_decay")
+    vectors = getattr(optimizer, "vectors", 1)
+    turns = [*range(1, vectors + 1), 0] if vectors > 1 else [0]
+    if epochs < len(turns):
+        raise ConfigError(
+            f"trainer.max_epochs={epochs}: {len(turns)} kinds of heads (each of {vectors} pooled "
+            f"vectors alone, and all of them) need at least {len(turns)} epochs"
+        )
+    scheduler = FallingPenalty(optimizer, epochs, low, high, turns)
+    return Schedule(scheduler, moves=("weight_decay", "vector")[: min(vectors, 2)])
 
 
 class FallingPenalty:
-    """Sets each group's weight_decay, at once and at each step."""
+    """Sets each group's weight_decay and vector, at once and at each step."""
 
-    def __init__(self, optimizer: Optimizer, count: int, low: float, high: float) -> None:
-        self._optimizer, self._values = optimizer, np.geomspace(high, low, count).tolist()
-        self.done = 0
+    def __init__(
+        self, optimizer: Optimizer, count: int, low: float, high: float, turns: list[int]
+    ) -> None:
+        shares = [len(range(i, count, len(turns))) for i in range(len(turns))]
+        self._values = [
+            (penalty, vector)
+            for vector, share in zip(turns, shares, strict=True)
+            for penalty in np.geomspace(high, low, share).tolist()
+        ]
+        self._optimizer, self.done = optimizer, 0
         self._set()
 
     def _set(self) -> None:
         for group in self._optimizer.param_groups:
-            group["weight_decay"] = self._values[min(self.done, len(self._values) - 1)]
+            now = self._values[min(self.done, len(self._values) - 1)]
+            group["weight_decay"], group["vector"] = now
 
     def step(self) -> None:
         self.done += 1
