@@ -49,7 +49,7 @@ def heads(rows: Rows, penalties: list[float], smoothing: float = 0.0) -> list[nn
     """The grid's head for each penalty."""
     torch.manual_seed(0)
     found, linear = [], nn.Linear(WIDTH, CLASSES)
-    optimizer = HeadGrid(linear.weight, linear.bias)
+    optimizer = HeadGrid(*linear.parameters())
     for penalty in penalties:
         optimizer.param_groups[0]["weight_decay"] = penalty
         logits = optimizer.fit(*rows, smoothing)
@@ -126,7 +126,7 @@ def test_of_several_vectors_each_alone_and_all_are_scikit_learns(rows: tuple[Row
     """Weights of the vectors left out are zero, so that any head goes with the whole row."""
     (x, y), half = rows[0], WIDTH // 2
     linear = nn.Linear(WIDTH, CLASSES)
-    optimizer = HeadGrid(linear.weight, linear.bias, vectors=2)
+    optimizer = HeadGrid(*linear.parameters(), vectors=2)
     schedule = penalties(optimizer, 7, 1, low=1e-3, high=1e-1)
     seen = []
     for _ in range(7):

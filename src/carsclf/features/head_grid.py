@@ -31,7 +31,7 @@ class HeadGrid(Optimizer):
     from 1, or 0 for all. Weights of the others are zero.
     """
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter, vectors: int = 1) -> None:
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter, *, vectors: int = 1) -> None:
         own = {"params": [weight, bias], "name": "head", "vector": 0}
         super().__init__([own], {"weight_decay": 0.0})
         self.vectors = vectors
