@@ -25,7 +25,7 @@ from torch.optim import LBFGS, Optimizer
 from carsclf.data.samples import Sample, Source
 from carsclf.data.splits import split
 from carsclf.features.steps import gradients_of, train_on_chunk
-from carsclf.models.boundary import Head
+from carsclf.models.heads import Head
 from carsclf.training.optimizers import adamw, lbfgs, sgd
 from carsclf.training.schedules import Schedule, constant, one_cycle
 
@@ -113,7 +113,7 @@ def train(
     torch.manual_seed(seed)
     network = nn.Sequential()
     network.fc = nn.Linear(x.shape[1], int(y.max()) + 1)
-    head, loss = Head(network, "fc"), nn.CrossEntropyLoss()
+    head, loss = Head(network, ("fc",)), nn.CrossEntropyLoss()
     optimizer, n = make(list(head.parameters())), len(parts["train"])
     whole = isinstance(optimizer, LBFGS)
     size = n if whole else BATCH
