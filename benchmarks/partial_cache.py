@@ -7,7 +7,8 @@ What arithmetic allows: an uncached epoch costs the frozen part's forward and th
 rest's (its backward is twice its forward), a cached one the latter alone. Noise for pictures,
 random weights, batch 32, float32 both, channels last: the arithmetic is that of a real training.
 Without cache, the decoded pictures wait in memory. An epoch is train.py's, without validation and
-checkpoints; the two take turns, and each one's first epoch is left out.
+checkpoints; the two take turns, and each one's first epoch is left out. Both see the same pictures
+in the same order from the same weights, so their losses differ by what half precision keeps.
 """
 
 import argparse
@@ -61,8 +62,8 @@ class InMemory(PictureDataset):
 
 def epochs(
     folder: Path, pictures: Path, asked: argparse.Namespace, repeat: int, *, cached: bool
-) -> list[float]:
-    """Seconds of `repeat` epochs, after one that warms up."""
+) -> tuple[list[float], float]:
+    """Seconds of `repeat` epochs, after one that warms up; the last one's training loss."""
     options = [
         *("data=folder", f"data.root={pictures}", "data.protocol=fractions", "data.workers=0"),
         *(f"data.image_size={asked.size}", "model.weights=none", "schedule=constant"),
@@ -80,7 +81,8 @@ def epochs(
     if not cached:
         kept = InMemory(data.pictures(data.splits["train"], data.train_transform))
         data.pictures = lambda *_: kept  # type: ignore[method-assign, assignment]
-    return timed_epochs(module, inputs, repeat + 1)[1:]
+    taken = timed_epochs(module, inputs, repeat + 1)[1:]
+    return taken, module.epoch_metrics["train/loss"]
 
 
 def most(model: str, boundary: str, size: int) -> float:
@@ -106,26 +108,28 @@ def main() -> None:
     quiet()
     torch.set_num_threads(1)
     seconds: dict[bool, list[float]] = {False: [], True: []}
+    losses: dict[bool, float] = {}
     with tempfile.TemporaryDirectory() as work:
         os.environ["CARSCLF_CACHE"] = f"{work}/cache"
         draw(Path(work) / "pictures", options.pictures, options.size)
         for _ in range(options.repeat):
             for cached, taken in seconds.items():
                 where = Path(work), Path(work) / "pictures"
-                taken += epochs(*where, options, 1, cached=cached)
+                more, losses[cached] = epochs(*where, options, 1, cached=cached)
+                taken += more
     print(
         f"{options.model}, {options.pictures * 4 // 5} training pictures at {options.size} px, "
         f"frozen up to {options.boundary}, float32, one thread"
     )
-    print("| features | median seconds per epoch | pictures/s | faster |")
-    print("|---|---|---|---|")
+    print("| features | median seconds per epoch | pictures/s | faster | training loss |")
+    print("|---|---|---|---|---|")
     base = statistics.median(seconds[False])
     for cached, taken in seconds.items():
         middle = statistics.median(taken)
         name = "cached" if cached else "recomputed from pictures in memory"
         rate = options.pictures * 4 // 5 / middle
         spread = f"{middle:.2f} ({min(taken):.2f} to {max(taken):.2f})"
-        print(f"| {name} | {spread} | {rate:.1f} | {base / middle:.2f} |")
+        print(f"| {name} | {spread} | {rate:.1f} | {base / middle:.2f} | {losses[cached]:.5f} |")
     limit = most(options.model, options.boundary, options.size)
     reached = base / statistics.median(seconds[True])
     print(f"arithmetic allows {limit:.2f}: {reached / limit:.2f} of it reached")
