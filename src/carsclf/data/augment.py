@@ -19,9 +19,10 @@ from torchvision.transforms.v2.functional import resize
 from carsclf.errors import ConfigError
 
 Draws = Sequence[float]
-FLIP, ROTATION, ZOOM, CROP = range(4)  # which draw decides what; a crop takes all from CROP on
+FLIP, ROTATION, ZOOM, CROP = range(4)  # which draw decides what; a crop takes all up to COPY
 ATTEMPTS = 10  # at an area and an aspect ratio, before the whole picture is taken
-DRAWS = CROP + 2 + 2 * ATTEMPTS
+COPY, POLICY = CROP + 2 + 2 * ATTEMPTS, CROP + 3 + 2 * ATTEMPTS
+DRAWS = POLICY + 1
 # tensors over a read-only map are only read
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 GREY = (124, 116, 104)  # ImageNet's mean colour, in the corners a rotation leaves empty
