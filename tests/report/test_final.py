@@ -216,6 +216,38 @@ def test_two_studies_keep_their_finals_apart(tmp_path: Path) -> None:
     assert "points [" in text.sections[""]
 
 
+def test_what_two_studies_began_with_is_told_once(tmp_path: Path) -> None:
+    """And is held against what each of them found, in each one's own words."""
+    studies = [
+        add_final(
+            make_study(tmp_path / name, trials=5),
+            {0: seeds((24, 26)), 1: seeds(val)},
+            {1: (-0.05, -0.1, 0.02, 0.1)},
+            winner=0,
+            verdict=NOTHING,
+        )
+        for name, val in (("asha", (22, 26)), ("bohb", (21, 23)))
+    ]
+    groups = told_apart(make_groups(read_material([], studies)))
+    assert [(g.label, len(g.runs), g.passed_over) for g in groups] == [
+        (f"{KIND}, baseline", 2, False),
+        (f"{KIND}, searched (asha)", 2, True),
+        (f"{KIND}, searched (bohb)", 2, True),
+    ]
+    text = page_of(tmp_path, *studies)
+    known = "nothing better than ResNet-18 fine-tuned, baseline, by the final of"
+    assert f"{known} asha" in text.sections[""]
+    assert f"{known} bohb" in text.sections[""]
+    for name, gain in (("asha", -1 / 40), ("bohb", -3 / 40)):
+        table = pd.read_csv(tmp_path / "report" / "tables" / f"final_{name}.csv")
+        labels = table.set_index("trial")["configuration"]
+        assert labels[0] == f"{KIND}, baseline"
+        assert labels[1] == f"{KIND}, searched ({name})"
+        pairs = pd.read_csv(tmp_path / "report" / "tables" / "comparisons.csv")
+        own = pairs[pairs["to"] == labels[1]]
+        assert own["gain"].tolist() == pytest.approx([gain])
+
+
 def test_a_start_is_no_find_of_the_search(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", trials=5)
     trials = pd.read_parquet(study / "trials.parquet")

@@ -57,6 +57,8 @@ class Group:
     """Whether it is trained as train.py trains if nothing is tuned."""
     trial: int | None = None
     """In the study's final: the trial whose configuration this is."""
+    also: tuple[tuple[StudyMaterial, int], ...] = ()
+    """Further studies that began with the same runs, and which trial they were there."""
 
     @property
     def label(self) -> str:
@@ -66,6 +68,16 @@ class Group:
         role = START if self.given else role
         role += "" if self.runs else UNTRAINED
         return f"{self.kind}{role}{self.note}{mark}"
+
+    def trial_in(self, folder: str) -> int | None:
+        """Its trial in the study of that folder; None where it is none of that study's final."""
+        studies = [(self.study, self.trial), *self.also]
+        return next((t for study, t in studies if study and str(study.folder) == folder), None)
+
+    @property
+    def studies(self) -> list[str]:
+        """Folders of the studies that it belongs to."""
+        return [str(s.folder) for s in (self.study, *(study for study, _ in self.also)) if s]
 
     @property
     def found(self) -> bool:

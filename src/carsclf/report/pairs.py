@@ -97,13 +97,12 @@ def _known(pair: Pair, pairs: list[Pair]) -> bool:
 
 def studies_of(groups: list[Group]) -> list[str]:
     """Names of the studies that some group belongs to."""
-    return list(dict.fromkeys(str(g.study.folder) for g in groups if g.study is not None))
+    return list(dict.fromkeys(folder for g in groups for folder in g.studies))
 
 
 def group_of(groups: list[Group], study: str, role: str) -> Group | None:
     """A study's baseline or what it proposes (searched)."""
-    own = (g for g in groups if g.study is not None and str(g.study.folder) == study)
-    return next((g for g in own if g.role == role), None)
+    return next((g for g in groups if study in g.studies and g.role == role), None)
 
 
 def searched(groups: list[Group], study: str) -> Pair | None:

@@ -28,7 +28,21 @@ def make_groups(material: Material) -> list[Group]:
         ):
             kind = (study.model, study.mode)
             groups.append(Group(*kind, (), "val", study.proposal, "searched", study))
-    return sorted(groups, key=lambda g: (g.passed_over, -g.accuracy, sum(g.hours)))
+    return sorted(_told_once(groups), key=lambda g: (g.passed_over, -g.accuracy, sum(g.hours)))
+
+
+def _told_once(groups: list[Group]) -> list[Group]:
+    """What several studies began with is one configuration, where their finals made equal runs."""
+    kept: dict[Any, Group] = {}
+    for group in groups:
+        key: Any = id(group)
+        if group.role == "baseline" and group.study and group.trial is not None:
+            seeds = tuple(run.run.seed for run in group.runs)
+            key = (identity(group.config), seeds, *group.seeds, group.passed_over)
+        first = kept.setdefault(key, group)
+        if first is not group and group.study and group.trial is not None:
+            kept[key] = replace(first, also=(*first.also, (group.study, group.trial)))
+    return [*kept.values()]
 
 
 def _gathered(material: Material) -> dict[Any, list[TrainedRun]]:

@@ -69,7 +69,7 @@ def _final(context: Context, made: Section, study: StudyMaterial) -> None:
 
 def final_table(context: Context, study: StudyMaterial) -> pd.DataFrame:
     """One row per configuration of the final; differences positive where it is better."""
-    groups = {g.trial: g for g in context.groups if g.study is study}
+    groups = {g.trial_in(str(study.folder)): g for g in context.groups}
     rows = []
     for entry in study.finalists:
         group = groups.get(entry.trial)
