@@ -26,7 +26,7 @@ PROTOCOL = [
     *("model.channels_last=true", "trainer.precision=32-true", "look=false"),
 ]
 EPOCHS = "trainer.max_epochs=6"
-ADAPT = ["mode=adapt", "optimizer.lr=0.006", "optimizer.head_lr_factor=1", EPOCHS]
+ADAPT = ["mode=adapt", "optimizer.lr=0.0005", "optimizer.head_lr_factor=10", EPOCHS]
 WAYS = {
     "freeze": ["mode=freeze"],
     "partial, 4 stages frozen": ["mode=partial", "mode.boundary=4", EPOCHS],
