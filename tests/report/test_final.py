@@ -240,9 +240,8 @@ def test_what_two_studies_began_with_is_told_once(tmp_path: Path) -> None:
     assert f"{known} bohb" in text.sections[""]
     for name, gain in (("asha", -1 / 40), ("bohb", -3 / 40)):
         table = pd.read_csv(tmp_path / "report" / "tables" / f"final_{name}.csv")
-        labels = table.set_index("trial")["configuration"]
-        assert labels[0] == f"{KIND}, baseline"
-        assert labels[1] == f"{KIND}, searched ({name})"
+        labels = table.set_index("trial")["configuration"].to_dict()
+        assert labels == {0: f"{KIND}, baseline", 1: f"{KIND}, searched ({name})"}
         pairs = pd.read_csv(tmp_path / "report" / "tables" / "comparisons.csv")
         own = pairs[pairs["to"] == labels[1]]
         assert own["gain"].tolist() == pytest.approx([gain])

@@ -20,7 +20,7 @@ from carsclf.report.labels import told_apart
 from carsclf.report.material import read_material
 from carsclf.report.published import published
 from carsclf.report.roles import make_groups
-from carsclf.report.settings import is_default
+from carsclf.report.settings import identity, is_default
 from tests.report.folders import FOUND, add_predictions, make_run, make_study
 from tests.report.test_report import Text
 
@@ -256,3 +256,11 @@ def test_whose_weights_they_are_is_told_as_text(tmp_path: Path) -> None:
     assert "their licence" in said
     table = pd.read_csv(page.parent / "tables" / "runs.csv")
     assert set(table["license"]) == {"<b>cc-by-nc-4.0</b>", "unknown"}
+
+
+def test_a_run_of_an_earlier_version_is_of_the_same_configuration() -> None:
+    before: dict[str, object] = {"model.name": "resnet18", "mode.name": "freeze", "seed": 0}
+    now = before | {"model.text": None, "mode.pool": "default", "seed": 1}
+    assert identity(before) == identity(now)
+    assert identity(now) != identity(now | {"mode.pool": "gem"})
+    assert identity(now) != identity(now | {"model.text": "auto"})

@@ -27,6 +27,8 @@ RECIPE = (
     *("mode.boundary", "mode.label_smoothing", "mode.views", "trainer.gradient_clip_val"),
 )
 """What one tunes; the rest is the problem (data, size, network, mode) and its budget (epochs)."""
+NEW = {"mode.pool": "default"}
+"""Options that runs of earlier versions do not have, and what they would say."""
 CONF = Path(carsclf.__file__).parents[2] / "conf"
 
 
@@ -49,8 +51,9 @@ def same(one: Any, other: Any) -> bool:
 
 
 def identity(config: Flat) -> frozenset[Any]:
-    """Equal for runs of one configuration."""
-    return frozenset((k, str(v)) for k, v in config.items() if says_something(k))
+    """Equal for runs of one configuration, also where an earlier version had fewer options."""
+    told = {k: v for k, v in config.items() if says_something(k)}
+    return frozenset((k, str(v)) for k, v in told.items() if v is not None and NEW.get(k) != v)
 
 
 def is_default(config: Flat) -> bool:
