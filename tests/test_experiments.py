@@ -90,7 +90,8 @@ def first_cars(folder: Path) -> Rows:
 
 def cars_report(folder: Path) -> Rows:
     runs = read(folder, "tables/runs.csv").assign(split="test")
-    finals = ["lite0-finetune/final/0000", "lite0-finetune/final/0004", "lite2-freeze/final/0000",
+    finals = ["lite0-finetune/final/0000", "lite0-finetune/final/0004",
+              "lite0-finetune-asha/final/0004", "lite2-freeze/final/0000",
               "lite2-freeze/final/0179", "lite2-freeze-asha/final/0030"]  # fmt: skip
     rows = []
     for name in finals:
