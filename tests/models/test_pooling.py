@@ -97,9 +97,10 @@ def test_a_generalised_mean_lies_between_mean_and_maximum() -> None:
     [
         ("resnet10t", "token", "no class token"),
         ("resnet10t", "both", "no class token"),
-        ("resnet10t", "last2", "0 blocks in a row"),
+        ("resnet10t", "last2", "0 blocks in a row to take"),
         ("test_efficientnet", "last2", "differ in width"),
         ("deit_tiny_distilled_patch16_224", "average", "several classifiers"),
+        ("cait_xxs24_224", "last2", "timm cannot tell"),
         ("vit_tiny_patch16_224", "last13", "it has 12 blocks"),
         ("vit_tiny_patch16_224", "tokens", "did you mean 'token'"),
         ("vit_tiny_patch16_224", "last0", "last<blocks>"),

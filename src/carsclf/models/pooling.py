@@ -49,9 +49,6 @@ def pooled(
     check_pool(pool)
     if pool == DEFAULT:
         return network
-    classifiers = network.get_classifier()  # type: ignore[operator]
-    if not isinstance(classifiers, nn.Module) or isinstance(classifiers, nn.ModuleList):
-        raise ConfigError(f"mode.pool={pool}: {name} has several classifiers, each with its token")
     own = type(network)
     network.__class__ = _class_of(own)
     assert isinstance(network, Pooled)
@@ -84,6 +81,10 @@ class Pooled(nn.Module):
 
     def settle(self, pool: str, size: tuple[int, int]) -> None:
         """Learns the form of the network's features from a picture; replaces the classifier."""
+        from carsclf.models.networks import head_names  # which makes networks of these
+
+        if len(head_names(self)) > 1:
+            raise Unpoolable("it has several classifiers, each of which sees something else")
         self.pooling, own = pool, cast(Any, super())
         self.ahead = int(getattr(self, "num_prefix_tokens", 0) or 0)
         training, picture = self.training, next(self.parameters()).new_zeros(1, 3, *size)
@@ -93,7 +94,8 @@ class Pooled(nn.Module):
             vectors = self.forward_features(picture)
             self.pooled_width = self.forward_head(vectors, pre_logits=True).shape[1]
         self.train(training)
-        self.reset_classifier(self.num_classes)  # type: ignore[arg-type]
+        if self.num_classes:  # some come without a classifier, and get theirs later
+            self.reset_classifier(self.num_classes)  # type: ignore[arg-type]
 
     def reset_classifier(self, num_classes: int, *_: Any, **__: Any) -> None:
         """An untrained linear layer of the pooled width in the classifier's place."""
@@ -115,7 +117,7 @@ class Pooled(nn.Module):
         features = cast(Any, super()).forward_features(pictures)
         tokens, positions = self._parted(features)
         if self.pooling in ("token", "both") and not tokens.shape[1]:
-            raise Unpoolable("it has no class token: mode.pool=average, gem or last4")
+            raise Unpoolable("it has no class token: mode.pool=average or gem")
         vectors = {
             "average": lambda: [positions.mean(1)],
             "token": lambda: [tokens[:, 0]],
@@ -150,12 +152,15 @@ class Pooled(nn.Module):
         own, known = cast(Any, super()), getattr(self, "blocks", None)
         blocks = len(known) if isinstance(known, nn.Sequential | nn.ModuleList) else 0
         if blocks < last:
-            raise Unpoolable(f"it has {blocks} blocks in a row, of which to take the last {last}")
+            raise Unpoolable(f"it has {blocks} blocks in a row to take the last {last} of")
         tokens = self.form == "tokens"
         more: dict[str, Any] = {"return_prefix_tokens": True} if self.ahead else {}
-        features, maps = own.forward_intermediates(
-            pictures, indices=last, norm=True, output_fmt="NLC" if tokens else "NCHW", **more
-        )
+        try:
+            features, maps = own.forward_intermediates(
+                pictures, indices=last, norm=True, output_fmt="NLC" if tokens else "NCHW", **more
+            )
+        except (TypeError, AssertionError):  # not all networks take all of these
+            raise Unpoolable("timm cannot tell what its blocks say: mode.pool=average") from None
         channels = self._parted(features)[1].shape[2]
         found = [
             m[1][:, 0] if self.ahead else m.mean(1) if tokens else m.flatten(2).mean(2)
