@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig
-from timm.scheduler import CosineLRScheduler
+from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from carsclf.errors import ConfigError
@@ -238,7 +238,7 @@ def test_what_is_drawn_before_is_what_a_training_goes_through(name: str) -> None
     assert table["epoch"].tolist() == [step / 5 for step in range(20)]
     momenta = rates(make, epochs=4, steps=5, key="momentum")[:-1]
     assert ("momentum" in table) == (len(set(momenta)) > 1)
-    assert table.get("momentum", pd.Series(momenta)).tolist() == momenta
+    assert "momentum" not in table or table["momentum"].tolist() == momenta
 
 
 @pytest.mark.parametrize("mode", ["finetune", "freeze"])

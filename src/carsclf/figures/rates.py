@@ -72,7 +72,7 @@ def draw_schedule(table: pd.DataFrame, title: str, path: AnyPath) -> None:
             axis.grid(color=GRID)
         axes[0].set_ylim(bottom=0)
         axes[0].set_title(title)
-        if table["group"].nunique() > 1:
-            axes[0].legend(frameon=False, ncols=2, loc="upper right")
+        if len(set(table["group"])) > 1:
+            axes[0].legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
         axes[-1].set(xlabel="epoch", xlim=(0, np.floor(table["epoch"].max()) + 1))
         save(figure, path)

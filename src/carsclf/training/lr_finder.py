@@ -10,6 +10,7 @@ from carsclf.data.loaders import SplitLoaders
 from carsclf.errors import ConfigError
 from carsclf.figures.rates import draw_range_test
 from carsclf.files import atomic_write
+from carsclf.options.kinds import plain
 from carsclf.records import RunFolder
 from carsclf.terminal import terminal
 from carsclf.training.modules import TransferModule
@@ -39,7 +40,7 @@ def find_rate(
     _tell(found, finder.use, still_falling(table, finder.to))
     if trainer.logger is not None:
         log_finder(files.rates_figure, found)
-        trainer.logger.log_hyperparams(config)
+        trainer.logger.log_hyperparams(plain(config))
     return config, table
 
 

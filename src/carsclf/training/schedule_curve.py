@@ -52,7 +52,8 @@ def curve(
             if (step + 1) % steps == 0 and schedule.monitor is None:
                 schedule.after_epoch({})
     table = pd.DataFrame(rows, columns=["epoch", "group", "lr", "momentum"])
-    return table if table["momentum"].nunique() > 1 else table.drop(columns="momentum")
+    moves = len(set(table["momentum"])) > 1
+    return table if moves else table.drop(columns="momentum")
 
 
 def _momentum(group: dict[str, Any]) -> float:

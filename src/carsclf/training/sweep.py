@@ -72,7 +72,7 @@ class SweepTable(Callback):
         if several and config.data.split_seed is None:
             print("each seed draws its own validation split; data.split_seed=0 keeps one for all")
         print(f"sweep: {path}")
-        if folders := [job.folder for job in self._jobs if job.run and job.run.finished]:
+        if folders := [j.folder for j in self._jobs if j.folder and j.run and j.run.finished]:
             say_next(f"python report.py {argument('runs', folders)}")
 
 
