@@ -50,6 +50,7 @@ def test_train_evaluate_resume(command: Command, tiny: list[str], tmp_path: Path
         "predictions/val.parquet",
         "look/training_pictures.png",
         "look/class_counts.csv",
+        "look/schedule.png",
     }
     assert command("evaluate.py", f"run={folder}", "split=test") == 0
     assert "test (fractions)" in capfd.readouterr().out

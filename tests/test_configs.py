@@ -94,6 +94,13 @@ def test_help_is_about_what_was_chosen(capfd: pytest.CaptureFixture[str], comman
     assert "name: ${mode.name}-1 # of the run folder" in said
 
 
+def test_help_tells_of_the_learning_rate_finder(capfd: pytest.CaptureFixture[str], command) -> None:
+    assert command("train.py", "callbacks=lr_finder", "--help") == 0
+    said = capfd.readouterr().out
+    assert re.search(r"\n# A range test of the learning rate.*\n(# .*\n)+lr_finder:\n", said)
+    assert "only: false # true: nothing is trained\n" in said
+
+
 def test_search_groups_are_open_to_experiments() -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train")

@@ -48,6 +48,7 @@ class Run(JsonRecord):
         default_factory=dict
     )  # of a grid of heads: weight_decay, vector
     parameters: dict[str, int] = field(default_factory=dict)  # of the network, and those trained
+    suggested: dict[str, float] = field(default_factory=dict)  # optimizer.lr, by a finder's rules
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,15 @@ class RunFolder(Folder):
     def heads(self) -> Path:
         """Of a grid of heads: the penalty of each, and what it came to on validation."""
         return self.root / "heads.csv"
+
+    @property
+    def rates(self) -> Path:
+        """Of a learning-rate finder: the loss at each rate tried, and smoothed."""
+        return self.root / "lr_finder.csv"
+
+    @property
+    def rates_figure(self) -> Path:
+        return self.root / "lr_finder.png"
 
     @property
     def last(self) -> Path:

@@ -10,6 +10,7 @@ import pytest
 from carsclf.figures import learning_curves, mistakes, study
 from carsclf.figures.learning_curves import draw_learning_curves
 from carsclf.figures.mistakes import draw_fates
+from carsclf.figures.rates import draw_range_test, draw_schedule
 
 CURVES = pd.DataFrame(
     {
@@ -36,6 +37,14 @@ DRAWN: dict[str, Callable[[Path], None]] = {
     "importance": lambda path: study.draw_importance(IMPORTANCE, 9, path),
     "final": lambda path: study.draw_final(FINAL, "val/top1", path, colour="#333333"),
     "replay": lambda path: study.draw_replay(REPLAYED, path),
+    "range test": lambda path: draw_range_test(
+        pd.DataFrame({"lr": [0.1, 1.0], "loss": [2.0, 1.0], "smoothed": [2.0, 1.5]}),
+        {"valley": 0.3},
+        path,
+    ),
+    "schedule": lambda path: draw_schedule(
+        pd.DataFrame({"epoch": [0.0, 0.5], "group": "head", "lr": [0.1, 1.0]}), "one", path
+    ),
     "learning curves": lambda path: draw_learning_curves({"a": ("freeze", "", CURVES)}, path),
 }
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 from omegaconf import DictConfig
 from safetensors.torch import load_file, save_file
 
-from carsclf.errors import CheckpointError
+from carsclf.errors import CheckpointError, ConfigError
 from carsclf.models.networks import create
 from carsclf.records import RunFolder
 from carsclf.training.modules import TransferModule
+from carsclf.training.prolong import prolong
 from carsclf.training.run import fit
 from tests.conftest import until
 
@@ -26,6 +28,9 @@ SCHEDULES = {
     "cosine": ["schedule=cosine", "schedule.warmup_epochs=2"],
     "step": ["schedule=step", "schedule.every=1", "optimizer=sgd"],
     "constant": ["schedule=constant"],
+    "cyclical": ["schedule=cyclical", "schedule.policy=exp_range", "schedule.cycle_epochs=1.5"],
+    "restarts": ["schedule=restarts", "schedule.cycle_epochs=0.7", "optimizer=sgd"],
+    "stable_decay": ["schedule=stable_decay", "schedule.decay_share=0.6"],
 }
 
 
@@ -62,6 +67,28 @@ def test_dropout_goes_on_as_it_would_have(
     fit(config, tmp_path / "parts", on_epoch=until(1))
     fit(config, tmp_path / "parts", resume=True)
     same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_stable_training_is_prolonged_as_if_it_had_always_been_longer(
+    tiny: list[str], config_of: Make, tmp_path: Path, command: Callable[..., int]
+) -> None:
+    options = [*tiny, "schedule=stable_decay", "schedule.decay_share=0.5", "augmentation=light"]
+    short, long = (config_of(*options, f"trainer.max_epochs={n}") for n in (4, 5))
+    fit(long, tmp_path / "long")
+    told = ["schedule=stable_decay"]
+    fit(short, tmp_path / "short", on_epoch=until(2), overrides=told)  # the decay would begin
+    assert command("train.py", f"resume={tmp_path}/short", "trainer.max_epochs=5") == 0
+    same(tmp_path / "long", tmp_path / "short")
+    files = RunFolder(tmp_path / "short")
+    assert files.config.read_text() == RunFolder(tmp_path / "long").config.read_text()
+    assert yaml.safe_load(files.overrides.read_text()) == [*told, "trainer.max_epochs=5"]
+    with pytest.raises(ConfigError, match="5 epochs are done, and .*=5 the decay begins after 2.5"):
+        prolong(long, 8, files)
+
+
+def test_other_schedules_are_as_long_as_they_began(config_of: Make, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="schedule=stable_decay can be prolonged"):
+        prolong(config_of("schedule=cosine"), 20, RunFolder(tmp_path))
 
 
 def in_a_child(work: Callable[[], object]) -> int:

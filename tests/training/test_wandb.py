@@ -14,6 +14,7 @@ from carsclf.errors import CarsclfError, ConfigError
 from carsclf.training.checks import check_training
 from carsclf.training.run import fit
 from carsclf.training.wandb_log import wandb_id
+from tests.conftest import until
 from tests.offline_wandb import keys, logged, records
 from tests.test_commands import error_of
 
@@ -55,6 +56,16 @@ def test_offline_run_holds_everything(
     assert 0 < len(json.loads(table.read_text())["data"]) <= 12
     assert list((tmp_path / "logged" / "wandb").rglob("media/images/worst_pictures*.png"))
     assert exit_code(found) == 0
+
+
+def test_a_found_rate_is_logged(tiny: list[str], config_of: Compose, tmp_path: Path) -> None:
+    finder = ["callbacks=lr_finder", "lr_finder.steps=20", "lr_finder.use=valley"]
+    run = fit(config_of(*tiny, "logger=wandb", *finder), tmp_path / "found", on_epoch=until(1))
+    (found,) = runs_in(tmp_path / "found")
+    assert any("lr_finder" in key for key in logged(found))
+    told = [i for r in found if r.HasField("config") for i in r.config.update]
+    (*_, last) = [json.loads(i.value_json) for i in told if i.key == "optimizer"]
+    assert str(run.suggested["valley"]) in str(last)
 
 
 ENDS: dict[str, tuple[BaseException | None, int]] = {

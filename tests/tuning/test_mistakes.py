@@ -45,6 +45,8 @@ MISTAKES = {
     "cluster.dashboard=maybe": "cluster.dashboard=maybe: expected true or false",
     "search.hours=0": "search.hours=0: expected a number, above 0",
     "+callbacks.mine._target_=pathlib.Path": "callbacks.mine: expected a ray.tune.Callback",
+    "callbacks=lr_finder": "callbacks=lr_finder has no place in a study",
+    'search.start=["callbacks=lr_finder"]': "callbacks=lr_finder has no place in a study",
     "name=..": "name=..: expected a folder's name",
     "search.budget=0.5": "search.budget=0.5: expected a number, at least 1",
     "search.trials=1.5": "search.trials=1.5: expected a whole number, at least 1",

@@ -88,7 +88,6 @@ def _comments(settings: DictConfig) -> Comments:
             continue
         group = part.config_path.rpartition("/")[0]
         package = "" if part.package in (None, "_global_") else part.package
-        comments.read(
-            path.read_text(encoding="utf-8"), package, group if group in settings else None
-        )
+        named = next((name for name in (group, package) if name in settings), None)
+        comments.read(path.read_text(encoding="utf-8"), package, named)
     return comments

@@ -136,6 +136,11 @@ CHANGES: Table = {
             "low": Number(above=0),
             "high": Number(above=0),
             "momentum": Flag(),
+            "policy": Word("triangular", "triangular2", "exp_range"),
+            "cycle_epochs": Number(above=0),
+            "multiplier": Number(at_least=1),
+            "decay_share": Number(above=0, at_most=1),
+            "decay": Word("linear", "sqrt"),
         },
     ),
 }
@@ -152,6 +157,16 @@ TRAINER: Table = _below(  # others are Lightning's own
         "log_every_n_steps": Whole(at_least=0),
     },
 )
+LR_FINDER: Table = _below(
+    "lr_finder",
+    {
+        "from": Number(above=0),
+        "to": Number(above=0),
+        "steps": Whole(at_least=20, at_most=10_000),
+        "only": Flag(),
+        "use": Word("valley", "steepest", "minimum") | Null(),
+    },
+)
 LOGGER: Table = _below(  # others are wandb.init's own
     "logger",
     {
@@ -160,7 +175,7 @@ LOGGER: Table = _below(  # others are wandb.init's own
         "resume": Word("allow", "must", "never", "auto", True, False) | Null(),
     },
 )
-OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()}
+OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag() | Word("only")}
 OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.class_depth", "data.ignore", "data.table"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
@@ -176,6 +191,7 @@ TRAINING: Table = {
     **MODE,
     **CHANGES,
     **TRAINER,
+    **LR_FINDER,
     **LOGGER,
 }
 NAMING: Table = {

@@ -20,6 +20,7 @@ from carsclf.models.networks import create, known_name
 from carsclf.models.pooling import DEFAULT
 from carsclf.models.text_head import check_text, find_tower
 from carsclf.training.build import make_network
+from carsclf.training.lr_finder import check_one_process
 from carsclf.training.trainer import check_processes, check_trainer, check_untrained
 from carsclf.training.wandb_log import check_wandb
 
@@ -29,21 +30,30 @@ def check_training(config: DictConfig) -> None:
     check_lengths(config)
     check_untrained(config)
     check_wandb(config.get("logger"))
-    check_lightning(config.trainer)
+    check_one_process(config, check_lightning(config.trainer))
     check_network(config)
 
 
 def check_lengths(config: DictConfig) -> None:
-    """Refuses a warm-up that the training would not live to see the end of."""
-    warmup, epochs = config.schedule.get("warmup_epochs", 0), config.trainer.max_epochs
-    if warmup > epochs:
-        raise ConfigError(
-            f"schedule.warmup_epochs={warmup}: expected at most trainer.max_epochs={epochs}"
-        )
+    """Refuses what of a schedule the training would not live to see the end of."""
+    schedule, epochs = config.schedule, config.trainer.max_epochs
+    for key in ("warmup_epochs", "cycle_epochs"):
+        if (length := schedule.get(key, 0)) > epochs:
+            raise ConfigError(
+                f"schedule.{key}={length}: expected at most trainer.max_epochs={epochs}"
+            )
+    if "decay_share" in schedule:
+        stable = epochs * (1 - schedule.decay_share)
+        if schedule.warmup_epochs > stable + 1e-9:  # a share is no exact number of epochs
+            raise ConfigError(
+                f"schedule.warmup_epochs={schedule.warmup_epochs}: expected at most {stable:g}, as "
+                f"the decay begins there (schedule.decay_share={schedule.decay_share} of "
+                f"trainer.max_epochs={epochs})"
+            )
 
 
-def check_lightning(config: DictConfig) -> None:
-    """Refuses what Lightning would refuse on this machine."""
+def check_lightning(config: DictConfig) -> int:
+    """Refuses what Lightning would refuse on this machine; how many processes there will be."""
     settings: dict[str, Any] = dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     check_trainer(settings)
     settings["precision"] = FULL  # ours may still be open, and is checked
@@ -57,6 +67,7 @@ def check_lightning(config: DictConfig) -> None:
     finally:
         log.setLevel(level)
     check_processes(trainer.world_size)
+    return trainer.world_size
 
 
 def check_network(config: DictConfig) -> None:

@@ -22,6 +22,8 @@ from carsclf.options.table import NAMING
 from carsclf.records import Predictions, Run, RunFolder
 from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
+from carsclf.training.lr_finder import told
+from carsclf.training.prolong import asked_epochs, prolong
 from carsclf.training.run import fit
 
 LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL")  # NCCL: never run on a GPU
@@ -64,9 +66,16 @@ def train(config: DictConfig) -> str:
         return str(folder)
     summary(run, folder)
     if HydraConfig.get().mode != RunMode.MULTIRUN:  # a sweep ends with its own
-        split = " split=test" if "test" in run.split_sizes else ""
-        say_next(f"python evaluate.py {argument('run', folder)}{split}")
+        say_next(_next(run, files))
     return str(folder)
+
+
+def _next(run: Run, files: RunFolder) -> str:
+    if not run.finished:
+        more = "lr_finder.only=false lr_finder.use=valley" if run.suggested else "look=true"
+        return f"python train.py {argument('overrides', files.overrides)} {more}"
+    split = " split=test" if "test" in run.split_sizes else ""
+    return f"python evaluate.py {argument('run', files.root)}{split}"
 
 
 def _go_on(folder: Path) -> str:
@@ -120,9 +129,10 @@ def repeatable(overrides: list[str] | None) -> list[str] | None:
 
 
 def resumed(folder: Path) -> tuple[Path, DictConfig]:
-    """A run folder's own configuration; anything else beside `resume=` is refused."""
+    """A run folder's own configuration; beside `resume=` only a longer horizon is taken."""
     others = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
-    if others:
+    epochs = asked_epochs(others)
+    if others and epochs is None:
         raise ConfigError(
             f"resume={folder} goes on exactly as the run began; remove {' '.join(others)}"
         )
@@ -137,7 +147,7 @@ def resumed(folder: Path) -> tuple[Path, DictConfig]:
     if not isinstance(config, DictConfig):
         raise CheckpointError(f"{files.config} is no configuration")
     OmegaConf.set_struct(config, True)
-    return folder, config
+    return folder, config if epochs is None else prolong(config, epochs, files)
 
 
 def fresh_name(config: DictConfig) -> str:
@@ -150,11 +160,15 @@ def fresh_name(config: DictConfig) -> str:
 
 def summary(run: Run, folder: Path) -> None:
     """A short table on stdout: accuracy, seconds, and where the run folder is."""
+    found = [told(run.suggested)] if run.suggested else []
+    if not run.finished:
+        print("nothing was trained, as asked", *found, f"run folder: {folder}", sep="\n")
+        return
     restricted = forbids_commerce(run.weights_license)
     license = f" ({run.weights_license}: NOT for commercial use)" if restricted else ""
-    told = ", ".join(f"{name} {value:.3g}" for name, value in run.chosen.items())
+    best = ", ".join(f"{name} {value:.3g}" for name, value in run.chosen.items())
     chosen = [
-        f"{told}, the best on validation of {run.epochs} heads (heads.csv): of so many the best is "
+        f"{best}, the best on validation of {run.epochs} heads (heads.csv): of so many the best is "
         "flattered there; judge it by split=test"
     ]
     words = "trained {trained:,} of {network:,} parameters"
@@ -167,6 +181,7 @@ def summary(run: Run, folder: Path) -> None:
         f"weights: {run.weights}{license}; seed {run.seed}",
         *share,
         *(chosen if run.chosen else []),
+        *found,
         f"run folder: {folder}",
     )
 

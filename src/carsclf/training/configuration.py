@@ -13,7 +13,7 @@ from carsclf.features.extract import check_views
 from carsclf.machine.precision import check_precision
 from carsclf.models.boundary import HEAD
 from carsclf.options.kinds import checked
-from carsclf.options.table import NAMING, REQUIRED, TRAINING
+from carsclf.options.table import LR_FINDER, NAMING, REQUIRED, TRAINING
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 WHOLE = {  # optimizers that see all rows at once, with the schedule that each needs, and why
@@ -43,6 +43,10 @@ def training_part(config: DictConfig) -> DictConfig:
         check_whole(plain)
     elif option_of(plain.schedule) == "penalties":
         raise ConfigError("schedule=penalties needs optimizer=head_grid, with a head an epoch")
+    if option_of(plain.schedule) == "cyclical":
+        check_cycle(plain.schedule)
+    if "lr_finder" in plain:
+        check_finder(plain)
     return plain
 
 
@@ -95,6 +99,44 @@ def check_arguments(settings: DictConfig, group: str) -> None:
             f"{', '.join(foreign)}; an experiment may have set them for another {group}: remove "
             f"them with {removed}"
         )
+
+
+def check_cycle(schedule: DictConfig) -> None:
+    """Refuses cycles that do not go up and down."""
+    if schedule.low >= 1:
+        raise ConfigError(f"schedule.low={schedule.low}: expected a share of the rate, below 1")
+    if schedule.policy == "exp_range" and not schedule.factor:
+        raise ConfigError("schedule.factor=0 leaves no cycle after the first step: raise it")
+
+
+def check_finder(config: DictConfig) -> None:
+    """Refuses a learning-rate finder that has nothing to find, or contradicts itself."""
+    finder, optimizer = config.lr_finder, option_of(config.optimizer)
+    check_known(finder, "lr_finder")
+    if lacking := [key for key in LR_FINDER if key.partition(".")[2] not in finder]:
+        raise ConfigError(f"{lacking[0]} has no value: choose the finder with callbacks=lr_finder")
+    if optimizer in WHOLE:
+        raise ConfigError(
+            f"callbacks=lr_finder: optimizer={optimizer} has no learning rate "
+            f"({WHOLE[optimizer][1]}); take optimizer=adamw, or leave the finder out"
+        )
+    if "lr" not in config.optimizer:
+        raise ConfigError(f"callbacks=lr_finder: optimizer={optimizer} has no lr to be found")
+    if finder["from"] >= finder.to:
+        raise ConfigError(
+            f"lr_finder.from={finder['from']}, lr_finder.to={finder.to}: expected from below to"
+        )
+    if finder.only and finder.use is not None:
+        raise ConfigError(
+            "lr_finder.only=true trains nothing, so no rate can be used: remove "
+            f"lr_finder.use={finder.use}, or lr_finder.only"
+        )
+    if config.look == "only":
+        raise ConfigError(
+            "look=only ends before a rate is looked for: lr_finder.only=true ends after both"
+        )
+    if not config.trainer.max_epochs:
+        raise ConfigError("callbacks=lr_finder: trainer.max_epochs=0 trains nothing: leave it out")
 
 
 def check_whole(config: DictConfig) -> None:

@@ -11,6 +11,7 @@ from carsclf.figures.contact_sheet import contact_sheet
 from carsclf.files import atomic_write
 
 PICTURES = 24
+LOOK_ONLY = "only"  # look=only: nothing is trained
 
 
 def look_at_data(data: CarsDataModule, folder: Path) -> None:

@@ -109,7 +109,7 @@ class TransferModule(pl.LightningModule):
             targets,
             batch_size=mini_batch,
             after_step=self.schedule.after_step,
-            clip=self._clip,
+            clip=self.clip_by_itself,
         ).float()
         loss, n = self.loss(logits, targets), len(targets)
         self._check(float(loss))
@@ -124,7 +124,8 @@ class TransferModule(pl.LightningModule):
         if self.clip:
             self.clip_gradients(optimizer, self.clip, self.clip_algorithm)
 
-    def _clip(self, parameters: list[nn.Parameter]) -> None:
+    def clip_by_itself(self, parameters: list[nn.Parameter]) -> None:
+        """Where the module steps by itself, what Lightning does elsewhere."""
         if self.clip and self.clip_algorithm == "value":
             nn.utils.clip_grad_value_(parameters, self.clip)
         elif self.clip:
@@ -201,8 +202,12 @@ class TransferModule(pl.LightningModule):
                 f"{self.trainer.default_root_dir}"
             )
 
+    def new_optimizer(self) -> Optimizer:
+        """One that has not made a step."""
+        return self.make_optimizer(*split_parameters(self.rest, self.heads))
+
     def configure_optimizers(self) -> Optimizer:
-        optimizer = self.make_optimizer(*split_parameters(self.rest, self.heads))
+        optimizer = self.new_optimizer()
         self.schedule: Schedule = self.make_schedule(optimizer, self.horizon, self.steps)
         return optimizer
 

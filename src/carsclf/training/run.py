@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytorch_lightning as pl
 import yaml
 from lightning_fabric.utilities.rank_zero import rank_zero_only
@@ -38,7 +39,16 @@ from carsclf.training.finish import (
     val_metrics,
     write_heads,
 )
-from carsclf.training.look import look_at_data
+from carsclf.training.look import LOOK_ONLY, look_at_data
+from carsclf.training.lr_finder import (
+    adopt_rate,
+    find_rate,
+    only_finds,
+    suggested,
+    taken,
+    write_rates,
+)
+from carsclf.training.schedule_curve import look_at_schedule
 from carsclf.training.timed_steps import settle_training
 from carsclf.training.trainer import device_of, make_trainer
 from carsclf.training.wandb_log import close_wandb, ending_wandb
@@ -86,7 +96,13 @@ def fit(
     trainer = make_trainer(config, folder, watching, head_only=halves.head_only)
     inputs = make_inputs(config, halves, pictures, trainer)
     module = make_module(config, halves, inputs, trainer)
-    if config.trainer.max_epochs:
+    if "lr_finder" in config and not files.rates.is_file():
+        config, table = find_rate(config, module, inputs, trainer, files)
+        keep_rate(config, table, overrides, files)
+        module = make_module(config, halves, inputs, trainer)
+    if config.look and last is None:
+        look_at_schedule(config, module, folder)
+    if config.trainer.max_epochs and config.look != LOOK_ONLY and not only_finds(config):
         trainer.fit(module, inputs, ckpt_path=last, weights_only=True)
     progress.console.print(str(meter), highlight=False, soft_wrap=True)
 
@@ -110,6 +126,7 @@ def fit(
         finished=finished,
         cost=meter.cost,
         chosen=chosen,
+        suggested=suggested(config, files),
     )
     if trainer.is_global_zero:
         record.write(files.run)
@@ -150,7 +167,7 @@ def save_config(config: DictConfig, files: RunFolder) -> DictConfig:
     if files.config.is_file():
         kept = OmegaConf.load(files.config)
         assert isinstance(kept, DictConfig)
-        config = adopt(config, kept)
+        config = adopt_rate(adopt(config, kept), kept)
         if files.config.read_text() != OmegaConf.to_yaml(config, resolve=True):
             raise CheckpointError(
                 f"{files.root} holds a run with another configuration: choose another name"
@@ -166,6 +183,16 @@ def write_config(config: DictConfig, files: RunFolder) -> None:
     if not files.config.is_file() or files.config.read_text() != text:
         with atomic_write(files.config) as temporary:
             temporary.write_text(text)
+
+
+def keep_rate(
+    config: DictConfig, table: pd.DataFrame, overrides: Sequence[str] | None, files: RunFolder
+) -> None:
+    """Writes what a finder found, and took over, where resuming and repeating look for it."""
+    if overrides is not None:
+        write_overrides([*overrides, *taken(config)], files)
+    write_config(config, files)
+    write_rates(table, files)  # the last, so that a kill before it finds the same again
 
 
 def write_overrides(overrides: Sequence[str] | None, files: RunFolder) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from carsclf.errors import ConfigError
+
+MOMENTA = (0.85, 0.95)  # at the highest and the lowest rate: torch's for OneCycleLR
 
 
 @dataclass
@@ -83,8 +85,7 @@ def cosine(
     def factor(done: int) -> float:
         if done < warmup:
             return (done + 1) / warmup
-        progress = min(1.0, (done - warmup) / max(1, total - warmup))
-        return final_factor + (1 - final_factor) * (1 + math.cos(math.pi * progress)) / 2
+        return _cosine(min(1.0, (done - warmup) / max(1, total - warmup)), final_factor)
 
     return Schedule(LambdaLR(optimizer, factor), per_step=True)
 
@@ -97,15 +98,114 @@ def one_cycle(
     `momentum` lets momentum (or beta1) move against the rate, as in the paper.
     """
     peaks = [group["lr"] for group in optimizer.param_groups]
-    cycles = momentum and ("betas" in optimizer.defaults or optimizer.defaults["momentum"] > 0)
     scheduler = OneCycleLR(
         optimizer,
         max_lr=peaks,
         total_steps=epochs * steps + 1,  # torch steps once when it is made
         pct_start=warmup_share,
-        cycle_momentum=cycles,
+        cycle_momentum=momentum and _has_momentum(optimizer),
     )
     return Schedule(scheduler, per_step=True)
+
+
+def cyclical(
+    optimizer: Optimizer,
+    epochs: int,
+    steps: int,
+    *,
+    policy: str,
+    low: float,
+    cycle_epochs: float,
+    factor: float,
+    momentum: bool,
+) -> Schedule:
+    """From `low` of the rate up to it and back in each cycle, in straight lines, per step.
+
+    policy: triangular; triangular2, half as high in each further cycle; exp_range, `factor` as high
+    after a cycle's steps, falling with each of them. Smith 2017 (CLR). `momentum` lets momentum (or
+    beta1) move against the rate, between the values of one_cycle.
+    """
+    length = cycle_epochs * steps
+    if length < 2:
+        raise ConfigError(
+            f"schedule.cycle_epochs={cycle_epochs} is a cycle of {length:.3g} steps, of {steps} in "
+            "an epoch: expected 2 or more"
+        )
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    scheduler = CyclicLR(
+        optimizer,
+        base_lr=[low * peak for peak in peaks],
+        max_lr=peaks,
+        step_size_up=length / 2,  # type: ignore[arg-type]  # torch makes a float of it
+        mode=policy,  # type: ignore[arg-type]
+        gamma=factor ** (1 / length),
+        cycle_momentum=momentum and _has_momentum(optimizer),
+        base_momentum=MOMENTA[0],
+        max_momentum=MOMENTA[1],
+    )
+    return Schedule(scheduler, per_step=True)
+
+
+def restarts(
+    optimizer: Optimizer,
+    epochs: int,
+    steps: int,
+    *,
+    cycle_epochs: float,
+    multiplier: float,
+    final_factor: float,
+) -> Schedule:
+    """Half a cosine down to `final_factor` of the rate, again and again, per step (SGDR).
+
+    Each cycle is `multiplier` times as long as the one before. Loshchilov and Hutter 2017. torch's
+    own has one lowest rate for all groups, where ours is a share of each group's.
+    """
+    first = max(1.0, cycle_epochs * steps)
+
+    def factor(done: int) -> float:
+        since, length = float(done), first
+        while since >= length:
+            since, length = since - length, length * multiplier
+        return _cosine(since / length, final_factor)
+
+    return Schedule(LambdaLR(optimizer, factor), per_step=True)
+
+
+def stable_decay(
+    optimizer: Optimizer,
+    epochs: int,
+    steps: int,
+    *,
+    warmup_epochs: float,
+    decay_share: float,
+    decay: str,
+    final_factor: float,
+) -> Schedule:
+    """Linear warm-up, the rate as it is, and a decay over the last `decay_share`, per step (WSD).
+
+    decay: linear; sqrt, which is 1 - sqrt(done). Hu et al. 2024 (MiniCPM), Haegele et al. 2024. The
+    rates before the decay do not depend on `epochs`.
+    """
+    total, warmup = epochs * steps, round(warmup_epochs * steps)
+    start = total - round(decay_share * total)
+
+    def factor(done: int) -> float:
+        if done < warmup:
+            return (done + 1) / warmup
+        progress = min(1.0, max(0, done - start) / max(1, total - start))
+        left = 1 - (math.sqrt(progress) if decay == "sqrt" else progress)
+        return final_factor + (1 - final_factor) * left
+
+    return Schedule(LambdaLR(optimizer, factor), per_step=True)
+
+
+def _has_momentum(optimizer: Optimizer) -> bool:
+    return "betas" in optimizer.defaults or optimizer.defaults["momentum"] > 0
+
+
+def _cosine(progress: float, last: float) -> float:
+    """Half a cosine from 1, at progress 0, to `last`, at 1."""
+    return last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def penalties(

@@ -72,7 +72,7 @@ class SweepTable(Callback):
         if several and config.data.split_seed is None:
             print("each seed draws its own validation split; data.split_seed=0 keeps one for all")
         print(f"sweep: {path}")
-        if folders := [job.folder for job in self._jobs if job.folder]:
+        if folders := [j.folder for j in self._jobs if j.folder and j.run and j.run.finished]:
             say_next(f"python report.py {argument('runs', folders)}")
 
 
@@ -128,7 +128,7 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
 def _spread(row: dict[str, Any], metric: str, scale: float, digits: int, unit: str) -> str:
     mean, deviation = row[f"val/{metric}"], row[f"val/{metric} sd"]
     if mean is None:
-        return "failed" if metric == "top1" else ""
+        return "failed" if metric == "top1" and row["failed"] else ""
     spread = "" if deviation is None else f" ± {scale * deviation:.{digits}f}"
     return f"{scale * mean:.{digits}f}{spread}{unit}"
 

@@ -112,6 +112,15 @@ def _end(before: Any, *, exit_code: int) -> None:
         run.finish(exit_code=exit_code)
 
 
+def log_finder(figure: Path, suggested: dict[str, float]) -> None:
+    """Logs the learning-rate finder's figure and suggestions to the run that is open."""
+    import wandb
+
+    if wandb.run is not None:
+        wandb.run.log({"lr_finder": wandb.Image(str(figure))})
+        wandb.run.summary.update({f"lr_finder/{rule}": lr for rule, lr in suggested.items()})
+
+
 def close_wandb(run: Run, predictions: Predictions | None, samples: list[Sample]) -> None:
     """Logs the results of a training that reached its horizon."""
     import wandb

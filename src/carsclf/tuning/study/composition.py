@@ -50,6 +50,7 @@ class Composition:
         ]
         with open_dict(config):
             del config["hydra"]
+        refuse_finder(config)
         config = checked(config, STUDY)
         return cls(config, own, choices)
 
@@ -130,10 +131,20 @@ class Composition:
 
     def _compose(self, overrides: list[str]) -> dict[str, Any]:
         config = training_part(compose("train", self._with(overrides)))
+        refuse_finder(config)
         with open_dict(config):
             config.pop("resources", None)
         plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
         return plain
+
+
+def refuse_finder(config: DictConfig) -> None:
+    """A study searches the rate itself, where its space says so."""
+    if "lr_finder" in config:
+        raise ConfigError(
+            "callbacks=lr_finder has no place in a study, nor in a trial: find a rate with "
+            "train.py callbacks=lr_finder lr_finder.only=true, and give it as optimizer.lr=..."
+        )
 
 
 def _key(override: str) -> str:

@@ -1,0 +1,53 @@
+"""A training whose schedule has not begun to decay goes on in a longer one."""
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from carsclf.errors import ConfigError
+from carsclf.options.command_line import read_overrides
+from carsclf.records import RunFolder
+from carsclf.training.checkpoints import read_checkpoint
+from carsclf.training.checks import check_lengths
+from carsclf.training.configuration import option_of
+from carsclf.training.run import write_config, write_overrides
+
+HORIZON = "trainer.max_epochs"
+
+
+def asked_epochs(overrides: Sequence[str]) -> int | None:
+    """The new horizon, where that is all that stands beside `resume=`."""
+    if len(overrides) != 1:
+        return None
+    key, _, value = overrides[0].partition("=")
+    return int(value) if key == HORIZON and value.isdecimal() else None
+
+
+def prolong(config: DictConfig, epochs: int, files: RunFolder) -> DictConfig:
+    """The configuration with that horizon, also in the run folder, where it then always was.
+
+    Before its decay a `stable_decay` is the same in every horizon, and so is all else that a
+    training does: it ends with the bits of one that had it from the start. Raises ConfigError for
+    other schedules, and where the decay has begun.
+    """
+    schedule, horizon = option_of(config.schedule), config.trainer.max_epochs
+    if schedule != "stable_decay":
+        raise ConfigError(
+            f"{HORIZON}={epochs}: a training with schedule={schedule} is as long as it began, as "
+            "its rates hang on the length; schedule=stable_decay can be prolonged"
+        )
+    done = read_checkpoint(files.last)["epoch"] + 1 if files.last.is_file() else 0
+    for length in (horizon, epochs):
+        stable = length * (1 - config.schedule.decay_share)
+        if done > stable + 1e-9:  # a share is no exact number of epochs
+            raise ConfigError(
+                f"{HORIZON}={epochs}: {done} epochs are done, and with {HORIZON}={length} the "
+                f"decay begins after {stable:g}: start a new training"
+            )
+    config = config.copy()
+    config.trainer.max_epochs = epochs
+    check_lengths(config)
+    if files.overrides.is_file():
+        write_overrides([*read_overrides(files.overrides), f"{HORIZON}={epochs}"], files)
+    write_config(config, files)
+    return config

@@ -1,0 +1,60 @@
+"""A schedule gone through without a training, to be looked at before one."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+from torch.optim import Optimizer
+
+from carsclf.figures.rates import draw_schedule
+from carsclf.training.configuration import WHOLE, option_of
+from carsclf.training.modules import TransferModule
+from carsclf.training.schedules import Schedule
+
+MOST = 5000  # steps: more than a figure has room for
+
+
+def look_at_schedule(config: DictConfig, module: TransferModule, folder: Path) -> None:
+    """Writes `look/schedule.png`: the rate in each step; nothing for an optimizer without a rate.
+
+    A plateau moves by what it is told in a training: it is drawn as if it never had to.
+    """
+    if option_of(config.optimizer) in WHOLE or not module.horizon:
+        return
+    table = curve(module.new_optimizer(), module.make_schedule, module.horizon, module.steps)
+    title = f"schedule={option_of(config.schedule)}, {module.steps} steps in an epoch"
+    if monitor := config.schedule.get("monitor"):
+        title += f", as long as {monitor} gets better"
+    draw_schedule(table, title, folder / "look" / "schedule.png")
+
+
+def curve(
+    optimizer: Optimizer, make_schedule: Callable[..., Schedule], epochs: int, steps: int
+) -> pd.DataFrame:
+    """Columns epoch (where each step begins), group, lr, and momentum (or beta1) where it moves.
+
+    Of long trainings not all steps, but at least MOST of them.
+    """
+    schedule, rows = make_schedule(optimizer, epochs, steps), []
+    every = max(1, epochs * steps // MOST)
+    with warnings.catch_warnings():  # of torch, which takes steps without an optimizer's for a slip
+        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")
+        for step in range(epochs * steps):
+            if step % every == 0:
+                rows += [
+                    (step / steps, group["name"], group["lr"], _momentum(group))
+                    for group in optimizer.param_groups
+                ]
+            schedule.after_step()
+            if (step + 1) % steps == 0 and schedule.monitor is None:
+                schedule.after_epoch({})
+    table = pd.DataFrame(rows, columns=["epoch", "group", "lr", "momentum"])
+    moves = len(set(table["momentum"])) > 1
+    return table if moves else table.drop(columns="momentum")
+
+
+def _momentum(group: dict[str, Any]) -> float:
+    return group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
