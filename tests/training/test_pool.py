@@ -27,7 +27,7 @@ def test_the_run_folder_predicts_as_it_was_trained(
     config = config_of(*tiny, "model.name=test_vit", *mode.split(), "mode.pool=both")
     fit(config, tmp_path / "run")
     files = RunFolder(tmp_path / "run")
-    width = load_model(files.root).network.embed_dim
+    width = int(load_model(files.root).network.embed_dim)  # type: ignore[arg-type]
     assert load_file(files.weights)["head.weight"].shape == (3, 2 * width)  # token and average
     assert ModelCard.read(files.card).pool == "both"
     data, _ = make_data(config)
