@@ -63,6 +63,7 @@ DATA: Table = _below(
         "workers": WORKERS,
         "skip_unreadable": Flag(),
         "split_seed": SEED | Null(),
+        "bootstrap": SEED | Null(),
     },
 )
 MODEL: Table = _below(
@@ -151,7 +152,8 @@ LOGGER: Table = _below(  # others are wandb.init's own
 )
 OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()}
 OPTIONAL = {  # which not every source, mode or network has
-    *("data.packed", "data.split_seed", "data.class_depth", "data.ignore", "data.table"),
+    *("data.packed", "data.split_seed", "data.bootstrap"),
+    *("data.class_depth", "data.ignore", "data.table"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text"),
