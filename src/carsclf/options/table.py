@@ -220,8 +220,13 @@ STUDY: Table = {
     ),
 }
 EVALUATE: Table = {
-    "run": Text(),
+    "run": Text() | Null(),
+    "runs": Items(Text()) | Null(),
+    "ensemble": Word("mean", "vote", "weighted", "soup") | Null(),
+    "folder": Text() | Null(),
+    "seed": SEED,
     "split": Word("train", "val", "test"),
+    "tta": Word("flip", "crops", "ten_crop", "scales") | Null(),
     "root": Text() | Null(),
     "batch_size": Whole(at_least=1, at_most=65_536),
     "workers": WORKERS,
