@@ -130,7 +130,7 @@ def test_what_not_all_members_have_is_left_out_and_said(
     assert command("evaluate.py", RUNS, "split=test") == 0
     said = capfd.readouterr().out
     assert "left out: 1 of 4 classes, which not all members know: Audi S4 Sedan 2007" in said
-    assert "judged on 200 of up to 1200 photos: those that all members hold out" in said
+    assert "judged on 200 of up to 1200 photos: those that all members have in test" in said
 
 
 def test_missing_predictions_are_those_of_a_plain_evaluation(

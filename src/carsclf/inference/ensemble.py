@@ -72,7 +72,7 @@ def combine(
     files = RunFolder(folder)
     values = write(whole, files, how.part)
     record.write(files.ensemble)
-    show(Combined(names, members, whole, record), how.part, *left_out(said, whole))
+    show(Combined(names, members, whole, record), how.part, *left_out(said, whole, how.split))
     print(f"predictions: {files.predictions(how.part)}")
     tell_random(runs)
     compared = [*runs, folder] if rule == "soup" else list(runs)
@@ -170,12 +170,13 @@ def verdict(found: Combined) -> str:
     )
     value, low, high = (f"{100 * end + 0.0:+.2f}" for end in (gain.value, gain.low, gain.high))
     return (
-        f"{word} its best member, {best}: {value} points [{low} to {high}, 95 %, the photos "
-        f"redrawn]; {best} was found the best on these photos, which flatters it"
+        f"the {found.record.rule} is {word} its best member, {best}: {value} points [{low} to "
+        f"{high}, 95 %, the photos redrawn]; {best} was found the best on these photos, which "
+        "flatters it"
     )
 
 
-def left_out(said: Mapping[str, Predictions], whole: Predictions) -> list[str]:
+def left_out(said: Mapping[str, Predictions], whole: Predictions, split: str) -> list[str]:
     """Lines about photos and classes that not all members have."""
     lines = []
     classes = list(dict.fromkeys(c for member in said.values() for c in member.class_names))
@@ -187,8 +188,8 @@ def left_out(said: Mapping[str, Predictions], whole: Predictions) -> list[str]:
     most = max(len(set(member.ids)) for member in said.values())
     if most > len(whole.ids):
         lines.append(
-            f"judged on {len(whole.ids)} of up to {most} photos: those that all members hold out; "
-            "data.split_seed=0 in each training gives all the same"
+            f"judged on {len(whole.ids)} of up to {most} photos: those that all members have in "
+            f"{split}; data.split_seed=0 in each training gives them one split"
         )
     return lines
 
