@@ -69,6 +69,17 @@ class ModelCard(JsonRecord):
     weights_source: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Ensemble(JsonRecord):
+    """Several runs as one model, as told by `ensemble.json`."""
+
+    rule: str  # mean, vote, weighted or soup
+    members: list[str]  # run folders, as they were given
+    weights: list[float]  # of each member, of sum 1
+    tta: str | None = None  # the views of each picture whose mean a member said
+    seed: int | None = None  # of votes that are tied
+
+
 class RunFolder(Folder):
     """Where things lie in `runs/train/<name>/`."""
 
@@ -123,6 +134,11 @@ class RunFolder(Folder):
     @property
     def card(self) -> Path:
         return self.root / "model.json"
+
+    @property
+    def ensemble(self) -> Path:
+        """Of an ensemble, whose folder has its predictions where a run's has them."""
+        return self.root / "ensemble.json"
 
     def predictions(self, split: str) -> Path:
         return self.root / "predictions" / f"{split}.parquet"

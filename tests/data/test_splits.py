@@ -1,6 +1,7 @@
 """Splits depend on the seed and the ids only, never on listing order."""
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carsclf.data.samples import Sample, Source
-from carsclf.data.splits import split
+from carsclf.data.splits import resampled, split
 from carsclf.errors import ConfigError, DataError
 
 
@@ -131,3 +132,15 @@ def test_test_fraction_draws_a_test_part_where_none_is_given() -> None:
     assert all(s.given == "train" for s in split_up["test"])
     with pytest.raises(ConfigError, match="have a test part of their own"):
         split(divided("train", "test"), "official", seed=0, test_fraction=0.3)
+
+
+def test_a_bootstrap_sample_is_drawn_with_replacement_within_each_label() -> None:
+    """Of 1000, 1 - (1 - 1/1000)^1000 = 63.2 % occur; as many of each label as before."""
+    train = split(source_of([1000, 40]), "fractions", seed=0, val_fraction=0.001)["train"]
+    drawn = resampled(train, 3)
+    assert Counter(s.target for s in drawn) == Counter(s.target for s in train)
+    own = {s.id for s in drawn if s.target == 0}
+    assert own < {s.id for s in train}
+    assert len(own) / 1000 == pytest.approx(0.632, abs=0.03)
+    assert drawn == resampled(random.Random(5).sample(train, len(train)), 3)
+    assert drawn != resampled(train, 4)

@@ -86,6 +86,7 @@ BAD: dict[str, list[Any]] = {
     "data.image_size": [0, -32, 32.0, True, 1_000_000, None],
     "data.margin": [-0.1, 1e9, None],
     "data.batch_size": [0, -1, 8.0, True, "auto", None],
+    "data.bootstrap": [-1, 1.5, True, "some", [1]],
     "data.workers": [-1, 1.5, True, "many", 10**6, None],
     "data.packed": ["yes", 1, None],
     "data.source.images": [0, 1.5, 10**9, None],

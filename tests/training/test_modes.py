@@ -13,7 +13,7 @@ from carsclf.data.build import make_data
 from carsclf.inference.predict import load_model, predict
 from carsclf.models.networks import build_network
 from carsclf.records import ModelCard, Predictions, Run, RunFolder
-from carsclf.training.build import cut_network, make_module, make_network
+from carsclf.training.build import cut_network, extract_rows, make_module, make_network
 from carsclf.training.run import fit, prepare
 from carsclf.training.trainer import make_trainer
 
@@ -146,3 +146,40 @@ def test_features_are_found_again_and_a_changed_photo_is_noticed(
     make("data.image_size=40")
     make("mode.boundary=1", mode="partial")
     assert counted == [60, 1, 60, 60]
+
+
+def test_a_bootstrap_changes_the_training_photos_only(
+    tiny: list[str], config_of: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ids(*more: str) -> dict[str, list[str]]:
+        data, _ = make_data(config_of(*tiny, "data.test_fraction=0.2", *more))
+        return {name: [s.id for s in part] for name, part in data.splits.items()}
+
+    caplog.set_level("INFO", "carsclf")
+    plain, one, other = ids(), ids("data.bootstrap=1"), ids("data.bootstrap=2")
+    for name in ("val", "test"):
+        assert plain[name] == one[name] == other[name]
+    assert len(plain["train"]) == len(one["train"]) == len(other["train"])
+    assert set(one["train"]) < set(plain["train"])
+    assert one["train"] != other["train"]
+    missing = len(set(plain["train"]) - set(other["train"]))
+    assert f"; left out: {missing} not drawn by data.bootstrap" in caplog.messages[-1]
+
+
+def test_cached_rows_of_a_bootstrap_are_those_of_its_photos(
+    tiny: list[str], config_of: Make, counted: list[int]
+) -> None:
+    """Each photo goes through the frozen part once, however often it was drawn."""
+
+    def rows(*more: str) -> tuple[list[str], dict[str, torch.Tensor]]:
+        config = config_of(*tiny, "mode=freeze", "seed=12", *more)
+        pictures, _ = make_data(config)
+        halves = cut_network(config, make_network(config, 3)[0], pictures)
+        ids = [s.id for s in pictures.splits["train"]]
+        return ids, extract_rows(config, halves, pictures, torch.device("cpu"))
+
+    (ids, plain), (drawn_ids, drawn) = rows(), rows("data.bootstrap=1")
+    assert counted == [60]
+    row = dict(zip(ids, plain["train"], strict=True))
+    assert torch.equal(drawn["train"], torch.stack([row[id] for id in drawn_ids]))
+    assert torch.equal(drawn["val"], plain["val"])

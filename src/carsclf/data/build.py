@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from carsclf.data.decoding import DECODERS
 from carsclf.data.images import check_crop, file_identity, unreadable
 from carsclf.data.packed import open_pack
 from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
-from carsclf.data.splits import split
+from carsclf.data.splits import resampled, split
 from carsclf.data.transforms import build_transforms
 from carsclf.errors import DataError
 from carsclf.files import atomic_write, cache_root
@@ -59,6 +59,7 @@ def build_data(
     workers: int | str,
     skip_unreadable: bool,
     split_seed: int | None = None,
+    bootstrap: int | None = None,
     packed: bool = True,
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
@@ -82,6 +83,9 @@ def build_data(
         test_fraction=test_fraction,
         fraction=fraction,
     )
+    divided = {sample.id for part in splits.values() for sample in part}
+    if bootstrap is not None:
+        splits["train"] = resampled(splits["train"], bootstrap)
     module = CarsDataModule(
         splits,
         source.class_names,
@@ -96,7 +100,8 @@ def build_data(
         packs=packs,
         noted=source.noted,
     )
-    rank_zero_only(log.info)("%s", what_was_read(whole, module))  # of several processes, one
+    # of several processes, one
+    rank_zero_only(log.info)("%s", what_was_read(whole, module, divided))
     return module, list(left_out)
 
 
@@ -125,14 +130,18 @@ def pick_workers(workers: int | str, *, packed: bool) -> int:
     return min(8, cores // 2)
 
 
-def what_was_read(source: Source, module: CarsDataModule) -> str:
-    """One line: classes, photos per split and whence these, and what was left out and why."""
+def what_was_read(source: Source, module: CarsDataModule, divided: Collection[str]) -> str:
+    """One line: classes, photos per split and whence these, and what was left out and why.
+
+    divided: ids of all splits before data.bootstrap drew from those of training.
+    """
     names, splits = module.class_names, module.splits
     used = {sample.id for part in splits.values() for sample in part}
     others = [name for name in source.class_names if name not in set(names)]
     targets = {source.class_names.index(name) for name in others}
-    rest = [s.id for s in source.samples if s.id not in used and s.target not in targets]
+    rest = [s.id for s in source.samples if s.id not in divided and s.target not in targets]
     left_out = {**source.left_out, "classes not asked for": others, "beyond data.fraction": rest}
+    left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used)
     seen = {sample.given for sample in source.samples}
     given = [name for name in ("train", "val", "test") if name in seen]
     how = "drawn"

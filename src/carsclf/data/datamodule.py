@@ -19,9 +19,12 @@ from carsclf.data.sampler import EpochBatches, EpochSampler
 from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
 from carsclf.data.transforms import EvalTransform, Stored, TrainTransform
+from carsclf.data.views import Views
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Transform = TrainTransform | EvalTransform | Views
 
 
 class PictureDataset(Dataset[Item]):
@@ -33,7 +36,7 @@ class PictureDataset(Dataset[Item]):
     def __init__(
         self,
         samples: Sequence[Sample],
-        transform: TrainTransform | EvalTransform,
+        transform: Transform,
         *,
         crop: str = "none",
         margin: float = 0.0,
@@ -50,14 +53,14 @@ class PictureDataset(Dataset[Item]):
         return {name: value[0] for name, value in self.__getitems__([key]).items()}
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Item:
-        """A batch at once: pictures (n, 3, size, size) uint8, channels last in memory."""
-        size, samples = self.transform.size, [self.samples[index] for index, _ in keys]
-        pictures = np.empty((len(keys), size, size, 3), np.uint8)
+        """A batch at once: pictures (n[, views], 3, size, size) uint8, channels last in memory."""
+        samples = [self.samples[index] for index, _ in keys]
+        pictures = np.empty((len(keys), *self.transform.shape), np.uint8)
         numbers = draws([seed for _, seed in keys])
         for i, (sample, own) in enumerate(zip(samples, numbers, strict=True)):
             pictures[i] = self.transform.finish(self._stored(sample), own)
         targets = torch.tensor([sample.target for sample in samples])
-        return {"pictures": torch.from_numpy(pictures).permute(0, 3, 1, 2), "targets": targets}
+        return {"pictures": torch.from_numpy(pictures).movedim(-1, -3), "targets": targets}
 
     def _stored(self, sample: Sample) -> np.ndarray:
         """(height, width, 3), as a pack keeps it."""
@@ -93,9 +96,7 @@ class CarsDataModule(SplitLoaders):
         self.packs = packs or {}
         self.noted = noted  # of the source
 
-    def pictures(
-        self, samples: Sequence[Sample], transform: TrainTransform | EvalTransform
-    ) -> PictureDataset:
+    def pictures(self, samples: Sequence[Sample], transform: Transform) -> PictureDataset:
         """Any samples through a transform, packed where there is a pack for it."""
         pack = self.packs.get(transform.stored)
         return PictureDataset(samples, transform, **self.read, pack=pack)
@@ -105,11 +106,16 @@ class CarsDataModule(SplitLoaders):
         return self._batches(self.pictures(self.splits[split], transform), sampler)
 
     def loader_of(
-        self, samples: Sequence[Sample], *, batch_size: int | None = None
+        self,
+        samples: Sequence[Sample],
+        *,
+        batch_size: int | None = None,
+        transform: Transform | None = None,
     ) -> DataLoader[Item]:
-        """Any samples in their order, through the evaluation transform."""
+        """Any samples in their order, through the evaluation transform or another."""
         sampler = EpochSampler(len(samples), seed=self.seed, shuffle=False)
-        return self._batches(self.pictures(samples, self.eval_transform), sampler, batch_size)
+        pictures = self.pictures(samples, transform or self.eval_transform)
+        return self._batches(pictures, sampler, batch_size)
 
     def views_of(self, samples: Sequence[Sample], seeds: Sequence[int]) -> DataLoader[Item]:
         """Samples in their order, through the training transform at the seeds given."""

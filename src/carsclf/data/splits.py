@@ -3,7 +3,9 @@
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from carsclf.data.samples import Sample, Source, list_some
 from carsclf.errors import ConfigError, DataError, nearest
@@ -48,6 +50,20 @@ def split(
         parts["train"] = _share(parts["train"], seed, fraction)
     _check_parts(source, parts)
     return {name: sorted(part, key=lambda s: s.id) for name, part in parts.items() if part}
+
+
+def resampled(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """As many samples, drawn from them with replacement; in the order of their ids.
+
+    About 63 % occur, the others do not. Breiman, Machine Learning 24 (1996), but drawn within each
+    label, so that none vanishes. Depends on the seed, the ids and the classes only.
+    """
+    drawn: list[Sample] = []
+    for target, group in _by_label(samples).items():
+        places = np.random.default_rng((seed, target)).integers(len(group), size=len(group))
+        group = sorted(group, key=lambda s: s.id)
+        drawn += [group[place] for place in places]
+    return sorted(drawn, key=lambda s: s.id)
 
 
 def shuffled(samples: Iterable[Sample], seed: int, purpose: str) -> list[Sample]:

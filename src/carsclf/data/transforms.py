@@ -77,6 +77,11 @@ class EvalTransform:
         rule = "squash" if self.rule == "squash" else "short"
         return Stored(rule, self.resize, self.interpolation)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what `finish` returns."""
+        return (self.size, self.size, 3)
+
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         """(3, height, width) to (3, size, size), uint8."""
         return torch.from_numpy(self.finish(self.stored.array(picture), ())).permute(2, 0, 1)
@@ -101,6 +106,11 @@ class TrainTransform:
     @property
     def random(self) -> bool:
         return bool(self.steps)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what `finish` returns."""
+        return (self.size, self.size, 3)
 
     def __call__(self, picture: torch.Tensor, seed: int = 0) -> torch.Tensor:
         """(3, height, width) to (3, size, size), uint8."""

@@ -1,18 +1,18 @@
 """`evaluate.py`: what a trained model says of one split, and how right it is."""
 
+import time
+from dataclasses import fields
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.table import Table
 
-from carsclf.analysis.metrics import absent_classes, metrics, per_class, worst
-from carsclf.data.build import make_data
+from carsclf.analysis.metrics import absent_classes, metrics, worst
 from carsclf.data.images import read_picture
 from carsclf.data.samples import Sample, list_some
-from carsclf.errors import CheckpointError, ConfigError, DataError
+from carsclf.errors import ConfigError
 from carsclf.figures.contact_sheet import contact_sheet
-from carsclf.files import atomic_write
-from carsclf.inference.predict import load_model, predict
+from carsclf.inference.split import How, open_run, predict_split, write
 from carsclf.options.command_line import argument, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.table import EVALUATE
@@ -21,49 +21,64 @@ from carsclf.terminal import terminal
 
 
 def evaluate(config: DictConfig) -> dict[str, float]:
-    """Writes predictions and per-class accuracy of `split` into the run folder; prints metrics."""
+    """Predictions, per-class accuracy and metrics of `split`: of one run, or of several as one."""
     config = checked(config, EVALUATE)
-    folder = Path(config.run).expanduser()
-    files = RunFolder(folder)
-    if not files.config.is_file():
-        raise CheckpointError(f"run={folder}: no config.yaml there; is it a run folder?")
-    trained = OmegaConf.load(files.config)
-    trained.data.root = config.root or trained.data.root
-    trained.data.workers = config.workers
-    model = load_model(folder, device=config.device, channels_last=trained.model.channels_last)
-    data, _ = make_data(trained)  # type: ignore[arg-type]
-    if data.class_names != model.card.class_names:
-        raise DataError(
-            f"the photos below {trained.data.root} have {len(data.class_names)} classes that are "
-            f"not the model's {len(model.card.class_names)}: is root= right?"
-        )
-    if config.split not in data.splits:
+    check_asked(config)
+    how = How(**{field.name: config[field.name] for field in fields(How)})
+    if config.runs is None:
+        return evaluate_run(Path(config.run).expanduser(), how, config.worst)
+    from carsclf.inference.ensemble import combine  # scipy takes a while, and train.py reads this
+
+    runs = [Path(run).expanduser() for run in config.runs]
+    rule = config.ensemble or "mean"
+    folder = Path(config.folder).expanduser() if config.folder else None
+    return combine(runs, rule, how, folder=folder, seed=config.seed)
+
+
+def check_asked(config: DictConfig) -> None:
+    """Refuses options that contradict each other."""
+    if config.run is None and config.runs is None:
+        raise ConfigError("run has no value: give it as run=<run folder>, or several as runs=[...]")
+    if config.run is not None and config.runs is not None:
+        raise ConfigError("run= is one model and runs=[...] are several as one: give either")
+    if config.runs is None:
+        for option in ("ensemble", "folder"):
+            if config[option] is not None:
+                raise ConfigError(f"{option}={config[option]} needs members: runs=[...], not run=")
+        return
+    if len({Path(run).expanduser().resolve() for run in config.runs}) < max(2, len(config.runs)):
+        raise ConfigError("runs: an ensemble needs two or more runs, each of them once")
+    if config.ensemble == "weighted" and config.split == "val":
         raise ConfigError(
-            f"split={config.split}: protocol {data.protocol} has {', '.join(data.splits)}"
+            "ensemble=weighted fits its weights on val, so split=val would flatter it: take "
+            "split=test, or ensemble=mean"
         )
-    samples = data.splits[config.split]
-    loader = data.loader_of(samples, batch_size=config.batch_size)
-    predictions = predict(model, loader, samples, data.class_names, title="photos")
-    values = write(predictions, files, config.split)
-    if config.worst:
-        show_worst(predictions, samples, files, config.split, config.worst)
-    run = Run.read(files.run)
-    print_metrics(run, predictions, config.split, f"predictions: {files.predictions(config.split)}")
+
+
+def evaluate_run(folder: Path, how: How, most: int) -> dict[str, float]:
+    """Writes what a run says of a split into its folder, with its worst mistakes; prints it."""
+    opened = open_run(folder, how)
+    began = time.perf_counter()
+    predictions = predict_split(opened, how)
+    seconds = time.perf_counter() - began
+    files, samples = opened.files, opened.data.splits[how.split]
+    values = write(predictions, files, how.part)
+    if most:
+        show_worst(predictions, samples, files, how.part, most)
+    views = [cost_in_words(how.tta, opened.views.count, seconds)] if opened.views else []
+    place = f"predictions: {files.predictions(how.part)}"
+    print_metrics(Run.read(files.run), predictions, how.split, *views, place)
     say_next(f"python report.py {argument('runs', [str(folder)])}")
     return values
 
 
-def write(predictions: Predictions, files: RunFolder, split: str) -> dict[str, float]:
-    """Predictions as parquet, accuracy per class as CSV; returns the metrics."""
-    predictions.write(files.predictions(split))
-    table = per_class(predictions.targets, predictions.predicted, predictions.class_names)
-    with atomic_write(files.per_class(split)) as temporary:
-        table.to_csv(temporary, index=False)
-    return metrics(predictions.targets, predictions.probabilities)
+def cost_in_words(tta: str | None, views: int, seconds: float) -> str:
+    """What several views of each picture cost."""
+    return f"{tta}: {views} views of each picture: {views} x the network's time; {seconds:.0f} s"
 
 
 def show_worst(
-    predictions: Predictions, samples: list[Sample], files: RunFolder, split: str, most: int
+    predictions: Predictions, samples: list[Sample], files: RunFolder, part: str, most: int
 ) -> None:
     """A contact sheet of the most confident mistakes: class, predicted class, its probability."""
     from torchvision.transforms.v2.functional import resize
@@ -76,7 +91,7 @@ def show_worst(
     given, said = predictions.targets, predictions.predicted
     labels = [f"{names[given[i]]} taken for {names[said[i]]} ({top[i]:.0%})" for i in chosen]
     arrays = [picture.permute(1, 2, 0).numpy() for picture in pictures]
-    contact_sheet(arrays, labels, files.root / "predictions" / f"{split}_worst.png")
+    contact_sheet(arrays, labels, files.root / "predictions" / f"{part}_worst.png")
 
 
 def print_metrics(run: Run, predictions: Predictions, split: str, *more: str) -> None:

@@ -63,6 +63,7 @@ DATA: Table = _below(
         "workers": WORKERS,
         "skip_unreadable": Flag(),
         "split_seed": SEED | Null(),
+        "bootstrap": SEED | Null(),
     },
 )
 MODEL: Table = _below(
@@ -177,7 +178,8 @@ LOGGER: Table = _below(  # others are wandb.init's own
 )
 OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag() | Word("only")}
 OPTIONAL = {  # which not every source, mode or network has
-    *("data.packed", "data.split_seed", "data.class_depth", "data.ignore", "data.table"),
+    *("data.packed", "data.split_seed", "data.bootstrap"),
+    *("data.class_depth", "data.ignore", "data.table"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text"),
@@ -245,8 +247,13 @@ STUDY: Table = {
     ),
 }
 EVALUATE: Table = {
-    "run": Text(),
+    "run": Text() | Null(),
+    "runs": Items(Text()) | Null(),
+    "ensemble": Word("mean", "vote", "weighted", "soup") | Null(),
+    "folder": Text() | Null(),
+    "seed": SEED,
     "split": Word("train", "val", "test"),
+    "tta": Word("flip", "crops", "ten_crop", "scales") | Null(),
     "root": Text() | Null(),
     "batch_size": Whole(at_least=1, at_most=65_536),
     "workers": WORKERS,

@@ -1,0 +1,99 @@
+"""One split through one trained model: of a run that is evaluated, or of an ensemble's member."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from carsclf.analysis.metrics import metrics, per_class
+from carsclf.data.build import make_data
+from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.views import Views
+from carsclf.errors import CheckpointError, ConfigError, DataError
+from carsclf.files import atomic_write
+from carsclf.inference.predict import Batch, TrainedModel, load_model, predict
+from carsclf.records import Predictions, RunFolder
+
+
+@dataclass(frozen=True)
+class How:
+    """Which split is predicted, and how; as `evaluate.py`'s options of these names."""
+
+    split: str
+    tta: str | None = None
+    root: str | None = None
+    batch_size: int = 64
+    workers: int | str = "auto"
+    device: str = "auto"
+
+    @property
+    def part(self) -> str:
+        """What its files are named after: those of several views stand beside the plain ones."""
+        return f"{self.split}_{self.tta}" if self.tta else self.split
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A trained model, and the pictures it was trained on; `views` where there are several."""
+
+    files: RunFolder
+    model: TrainedModel
+    data: CarsDataModule
+    views: Views | None
+
+
+def open_run(folder: Path, how: How) -> OpenRun:
+    """Reads a run folder; raises in one line where it, its photos, split or views do not fit."""
+    files = RunFolder(folder)
+    if not files.config.is_file():
+        raise CheckpointError(f"run={folder}: no config.yaml there; is it a run folder?")
+    trained = OmegaConf.load(files.config)
+    trained.data.root = how.root or trained.data.root
+    trained.data.workers = how.workers
+    model = load_model(folder, device=how.device, channels_last=trained.model.channels_last)
+    views = Views(model.transform, how.tta) if how.tta else None
+    data, _ = make_data(trained)  # type: ignore[arg-type]
+    if data.class_names != model.card.class_names:
+        raise DataError(
+            f"the photos below {trained.data.root} have {len(data.class_names)} classes that are "
+            f"not the model's {len(model.card.class_names)}: is root= right?"
+        )
+    if how.split not in data.splits:
+        raise ConfigError(
+            f"split={how.split}: {folder}, of protocol {data.protocol}, has "
+            f"{', '.join(data.splits)}"
+        )
+    return OpenRun(files, model, data, views)
+
+
+def predict_split(run: OpenRun, how: How) -> Predictions:
+    """What the model says of each photo of the split; of several views, their mean."""
+    samples = run.data.splits[how.split]
+    loader = run.data.loader_of(samples, batch_size=how.batch_size, transform=run.views)
+    forward = run.model if run.views is None else mean_of_views(run.model)
+    return predict(forward, loader, samples, run.data.class_names, title="photos")
+
+
+def mean_of_views(model: Callable[[Batch], torch.Tensor]) -> Callable[[Batch], torch.Tensor]:
+    """From `pictures` (n, views, 3, h, w) to logits (n, classes) of the mean of probabilities.
+
+    These are its logarithms, whose softmax it is.
+    """
+
+    def forward(batch: Batch) -> torch.Tensor:
+        views = batch["pictures"].unbind(1)
+        said = [model({"pictures": view}).float().softmax(1) for view in views]
+        return torch.stack(said).mean(0).log()
+
+    return forward
+
+
+def write(predictions: Predictions, files: RunFolder, part: str) -> dict[str, float]:
+    """Predictions as parquet, accuracy per class as CSV; returns the metrics."""
+    predictions.write(files.predictions(part))
+    table = per_class(predictions.targets, predictions.predicted, predictions.class_names)
+    with atomic_write(files.per_class(part)) as temporary:
+        table.to_csv(temporary, index=False)
+    return metrics(predictions.targets, predictions.probabilities)
