@@ -13,7 +13,10 @@ from omegaconf import DictConfig
 from carsclf.features.head_grid import HeadGrid
 from tests.conftest import ROOT
 
-GROUPS = ["augmentation", "data", "logger", "mode", "model", "optimizer", "schedule", "trainer"]
+GROUPS = [
+    *("augmentation", "data", "logger", "mixing", "mode", "model"),
+    *("optimizer", "schedule", "trainer"),
+]
 OPTIONS = [
     f"{group}={path.stem}"
     for group in [*GROUPS, "experiment"]
@@ -36,6 +39,9 @@ def test_option_composes_and_instantiates(
     own = needs.get(option, [])
     config = config_of(option, *root, *own)
     instantiate(config.augmentation)
+    mixing = instantiate(config.mixing)(2)
+    batch = {"pictures": torch.ones(4, 3, 8, 8), "targets": torch.arange(4) % 2}
+    assert mixing is None or mixing(batch)["targets"].shape == (4, 2)
     weight, bias = (torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,)))
     optimizer = instantiate(config.optimizer)([], [weight, bias])
     schedule = instantiate(config.schedule)(optimizer, 4, 3)

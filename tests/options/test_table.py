@@ -111,6 +111,7 @@ BAD: dict[str, list[Any]] = {
     "augmentation.flip": [-0.1, 1.1, None],
     "augmentation.rotation": [-1, 181, None],
     "augmentation.zoom": [1, -0.1, None],
+    "mixing.alpha": [0, -1, True, "some", None, math.inf],
     "trainer.max_epochs": [-1, 1.5, True, "few", None],
     "trainer.devices": [0, -2, [], 1.5, True, None],
     "trainer.gradient_clip_val": [-1, "much"],

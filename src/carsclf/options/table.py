@@ -101,6 +101,7 @@ CHANGES: Table = {
             "zoom": Number(at_least=0, below=1),
         },
     ),
+    "mixing.alpha": Number(at_least=0.01, at_most=100),  # below, float32 has no Beta
     **_below(
         "optimizer",
         {

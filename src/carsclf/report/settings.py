@@ -23,10 +23,12 @@ CHANCE = {
 }
 """Keys in which runs of one configuration may differ."""
 RECIPE = (
-    *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
+    *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform", "mixing"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "trainer.gradient_clip_val"),
 )
 """What one tunes; the rest is the problem (data, size, network, mode) and its budget (epochs)."""
+LATER = ("mixing",)
+"""Of these, groups that runs of earlier versions lack: they trained as their default does."""
 CONF = Path(carsclf.__file__).parents[2] / "conf"
 
 
@@ -62,7 +64,8 @@ def is_default(config: Flat) -> bool:
     default = composed(str(name), str(mode)) if name and mode else None
     if default is None:
         return False
-    keys = [key for key in {*default, *config} if under(key, RECIPE)]
+    lacking = [group for group in LATER if not any(under(key, [group]) for key in config)]
+    keys = [k for k in {*default, *config} if under(k, RECIPE) and not under(k, lacking)]
     return all(k in default and k in config and same(default[k], config[k]) for k in keys)
 
 

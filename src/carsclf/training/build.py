@@ -151,6 +151,7 @@ def make_module(
         clip=config.trainer.gradient_clip_val,
         clip_algorithm=config.trainer.get("gradient_clip_algorithm", "norm"),
         mini_batch=inputs.batch_size if chunked else None,
+        mixing=instantiate(config.mixing)(len(inputs.class_names)) if "mixing" in config else None,
     )
     if config.model.compile:
         _compile(module.rest)

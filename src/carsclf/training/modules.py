@@ -14,6 +14,7 @@ from torchmetrics import CatMetric, MeanMetric
 
 from carsclf.analysis.metrics import LARGEST_LOSS, macro_f1
 from carsclf.data.loaders import Item
+from carsclf.data.mixing import Mixing, mix_each
 from carsclf.errors import CarsclfError, CheckpointError
 from carsclf.features.steps import count_steps, gradients_of, train_on_chunk
 from carsclf.models.adapt import merged
@@ -33,6 +34,8 @@ class TransferModule(pl.LightningModule):
     epochs, `steps` the optimizer steps per epoch. clip: the largest gradient norm (or value).
     mini_batch: a training batch is a chunk of mini-batches of that many rows of features, and the
     module steps through them by itself. The prefix is not in checkpoints, as it never changes.
+    mixing: of training batches. train/loss is then that of the mixed labels, and train/top1 counts
+    the label of the larger share: how often the network says what there is most of.
     """
 
     def __init__(
@@ -52,11 +55,12 @@ class TransferModule(pl.LightningModule):
         clip: float | None = None,
         clip_algorithm: str = "norm",
         mini_batch: int | None = None,
+        mixing: Mixing | None = None,
     ) -> None:
         super().__init__()
         self.prefix, self.rest, self.heads = prefix, rest, heads
         self.clip, self.clip_algorithm = clip, clip_algorithm
-        self.mini_batch = mini_batch
+        self.mini_batch, self.mixing = mini_batch, mixing
         self.automatic_optimization = mini_batch is None
         self.normalise: Normalise = normalise
         self.make_optimizer, self.make_schedule = optimizer, schedule
@@ -88,24 +92,25 @@ class TransferModule(pl.LightningModule):
 
     def training_step(self, batch: Item, batch_idx: int) -> Any:
         if self.mini_batch is not None:
-            return self._train_on_chunk(batch["features"], batch["targets"], self.mini_batch)
+            return self._train_on_chunk(batch, self.mini_batch)
+        batch = batch if self.mixing is None else self.mixing(batch)
         logits = self(batch).float()  # a softmax in bfloat16 loses too much
         loss = self.loss(logits, batch["targets"])
         if batch_idx % CHECK_EVERY == 0:
             # of all ranks, so that none waits for one that gave up
             self._check(float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")))
         self.train_loss.update(loss.detach().expand(len(logits)))
-        self.train_top1.update((logits.argmax(1) == batch["targets"]).float())
+        self.train_top1.update((logits.argmax(1) == labels(batch["targets"])).float())
         return loss
 
-    def _train_on_chunk(
-        self, features: torch.Tensor, targets: torch.Tensor, mini_batch: int
-    ) -> dict[str, int]:
+    def _train_on_chunk(self, batch: Item, mini_batch: int) -> dict[str, int]:
+        batch = batch if self.mixing is None else mix_each(self.mixing, batch, mini_batch)
+        targets = batch["targets"]
         logits = train_on_chunk(
             gradients_of(self.rest, self.loss),
             self.loss,
             self.optimizers(use_pl_optimizer=False),  # type: ignore[arg-type]
-            self._cast(features),
+            self._cast(batch["features"]),
             targets,
             batch_size=mini_batch,
             after_step=self.schedule.after_step,
@@ -114,7 +119,7 @@ class TransferModule(pl.LightningModule):
         loss, n = self.loss(logits, targets), len(targets)
         self._check(float(loss))
         self.train_loss.update(loss.expand(n))
-        self.train_top1.update((logits.argmax(1) == targets).float())
+        self.train_top1.update((logits.argmax(1) == labels(targets)).float())
         steps = -(-n // mini_batch)
         count_steps(self.trainer, steps)
         return {"steps": steps}
@@ -250,6 +255,11 @@ class TransferModule(pl.LightningModule):
         self._steps_seen = self.trainer.global_step
         if self._resumed_schedule is not None:  # only now does the schedule exist
             self.schedule.load_state_dict(self._resumed_schedule)
+
+
+def labels(targets: torch.Tensor) -> torch.Tensor:
+    """(n,) classes; of mixed ones (n, classes) those of the largest share, of equals the first."""
+    return targets if targets.ndim == 1 else targets.argmax(1)
 
 
 def _mean() -> MeanMetric:
