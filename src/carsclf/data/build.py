@@ -60,6 +60,7 @@ def build_data(
     skip_unreadable: bool,
     split_seed: int | None = None,
     packed: bool = True,
+    sampling: str = "natural",
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
@@ -95,6 +96,7 @@ def build_data(
         protocol=protocol,
         packs=packs,
         noted=source.noted,
+        sampling=sampling,
     )
     rank_zero_only(log.info)("%s", what_was_read(whole, module))  # of several processes, one
     return module, list(left_out)
