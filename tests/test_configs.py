@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -14,7 +15,7 @@ from carsclf.features.head_grid import HeadGrid
 from tests.conftest import ROOT
 
 GROUPS = [
-    *("augmentation", "data", "logger", "mixing", "mode", "model"),
+    *("augmentation", "averaging", "class_weights", "data", "logger", "mixing", "mode", "model"),
     *("optimizer", "schedule", "trainer"),
 ]
 OPTIONS = [
@@ -52,6 +53,10 @@ def test_option_composes_and_instantiates(
         optimizer.step(lambda: weight.sum())
     schedule.after_step()
     schedule.after_epoch({"train/loss": 1.0, "val/top1": 0.5})
+    weights = instantiate(config.class_weights)(np.array([1, 3]))
+    assert weights is None or weights @ [1, 3] == pytest.approx(4)
+    average = instantiate(config.averaging)(torch.nn.Linear(2, 2), 4)
+    assert average is None or not average.begun
     assert config.mode.boundary is not None
 
 

@@ -70,9 +70,12 @@ def _search(
 
 
 def gradients_of(rest: nn.Module, loss: nn.CrossEntropyLoss) -> Gradients:
-    """Autograd, or for a linear head its formula: autograd takes about as long as the products."""
+    """Autograd, or for a linear head its formula: autograd takes about as long as the products.
+
+    The formula is that of plain cross-entropy, in which all pictures count alike.
+    """
     linear = rest.linear if isinstance(rest, Head) else None
-    if linear is not None and linear.bias is not None:
+    if linear is not None and linear.bias is not None and type(loss) is nn.CrossEntropyLoss:
         return _of_linear(linear, loss.label_smoothing)
     parameters = list(rest.parameters())
 

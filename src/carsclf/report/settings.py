@@ -23,12 +23,13 @@ CHANCE = {
 }
 """Keys in which runs of one configuration may differ."""
 RECIPE = (
-    *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform", "mixing"),
+    *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
+    *("mixing", "averaging", "class_weights", "data.sampling"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "trainer.gradient_clip_val"),
 )
 """What one tunes; the rest is the problem (data, size, network, mode) and its budget (epochs)."""
-LATER = ("mixing",)
-"""Of these, groups that runs of earlier versions lack: they trained as their default does."""
+LATER = ("mixing", "averaging", "class_weights", "data.sampling")
+"""Of these, what runs of earlier versions lack: they trained as their default does."""
 CONF = Path(carsclf.__file__).parents[2] / "conf"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
@@ -24,7 +25,7 @@ from carsclf.models.heads import Head
 from carsclf.models.networks import Weights, build_network, head_names, normalisation
 from carsclf.models.pixels import Normalise
 from carsclf.models.text_head import build_text_network
-from carsclf.training.configuration import WHOLE, option_of
+from carsclf.training.configuration import TRICKS, WHOLE, option_of
 from carsclf.training.modules import TransferModule
 from carsclf.training.trainer import optimizer_steps, steps_are_ours
 
@@ -151,11 +152,19 @@ def make_module(
         clip=config.trainer.gradient_clip_val,
         clip_algorithm=config.trainer.get("gradient_clip_algorithm", "norm"),
         mini_batch=inputs.batch_size if chunked else None,
-        mixing=instantiate(config.mixing)(len(inputs.class_names)) if "mixing" in config else None,
+        **_tricks(config, inputs),
     )
     if config.model.compile:
         _compile(module.rest)
     return module
+
+
+def _tricks(config: DictConfig, inputs: SplitLoaders) -> dict[str, Any]:
+    """What the module is told of the groups that runs of earlier versions do not have."""
+    targets, classes = [s.target for s in inputs.splits["train"]], len(inputs.class_names)
+    makers = {group: instantiate(config[group]) for group in TRICKS if group in config}
+    taken = {"mixing": classes, "class_weights": np.bincount(targets, minlength=classes)}
+    return {group: make(taken[group]) if group in taken else make for group, make in makers.items()}
 
 
 def _compile(rest: nn.Module) -> None:

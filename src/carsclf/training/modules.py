@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import nn
@@ -21,6 +22,8 @@ from carsclf.models.adapt import merged
 from carsclf.models.boundary import Prefix, join, key_of
 from carsclf.models.networks import split_parameters
 from carsclf.models.pixels import Normalise
+from carsclf.training.averaging import Average, learns
+from carsclf.training.class_weights import loss_of
 from carsclf.training.schedules import Schedule
 
 CHECK_EVERY = 25  # steps between looks at the loss: each look waits for the accelerator
@@ -36,6 +39,8 @@ class TransferModule(pl.LightningModule):
     module steps through them by itself. The prefix is not in checkpoints, as it never changes.
     mixing: of training batches. train/loss is then that of the mixed labels, and train/top1 counts
     the label of the larger share: how often the network says what there is most of.
+    class_weights: what a training picture of each class counts in the loss.
+    averaging(rest, epochs): of the weights, for all that is evaluation; train/* are of the rest.
     """
 
     def __init__(
@@ -52,20 +57,23 @@ class TransferModule(pl.LightningModule):
         steps: int,
         seed: int,
         label_smoothing: float = 0.0,
+        class_weights: np.ndarray | None = None,
         clip: float | None = None,
         clip_algorithm: str = "norm",
         mini_batch: int | None = None,
         mixing: Mixing | None = None,
+        averaging: Callable[[nn.Module, int], Average | None] | None = None,
     ) -> None:
         super().__init__()
         self.prefix, self.rest, self.heads = prefix, rest, heads
+        self.average = None if averaging is None else averaging(rest, horizon)
         self.clip, self.clip_algorithm = clip, clip_algorithm
         self.mini_batch, self.mixing = mini_batch, mixing
         self.automatic_optimization = mini_batch is None
         self.normalise: Normalise = normalise
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.horizon, self.steps, self.seed = horizon, steps, seed
-        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.loss = loss_of(class_weights, label_smoothing)
         self.train_loss, self.train_top1 = _mean(), _mean()
         self.val_metrics = nn.ModuleDict({name: _mean() for name in ("loss", "top1", "top5")})
         # torchmetrics' own F1 takes as long as training a head does: its counts are kept instead
@@ -77,10 +85,20 @@ class TransferModule(pl.LightningModule):
 
     def forward(self, batch: Item) -> torch.Tensor:
         """Logits (n, classes) for a batch with `pictures` (uint8) or `features`."""
+        return (self.rest if self.training else self.judged)(self._inputs(batch))
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is validated and exported: the average of the weights, as soon as there is one."""
+        there = self.average is not None and self.average.begun
+        return self.average.module if there else self.rest  # type: ignore[union-attr]
+
+    def _inputs(self, batch: Item) -> torch.Tensor:
+        """What the rest takes of a batch."""
         if "features" in batch:
-            return self.rest(self._cast(batch["features"]))
+            return self._cast(batch["features"])
         pictures = self.normalise(batch["pictures"])
-        return self.rest(pictures if self.prefix is None else self.prefix(pictures))
+        return pictures if self.prefix is None else self.prefix(pictures)
 
     def _cast(self, features: torch.Tensor) -> torch.Tensor:
         """Cached rows, possibly half, as `rest` wants them."""
@@ -113,7 +131,7 @@ class TransferModule(pl.LightningModule):
             self._cast(batch["features"]),
             targets,
             batch_size=mini_batch,
-            after_step=self.schedule.after_step,
+            after_step=self._after_step,
             clip=self._clip,
         ).float()
         loss, n = self.loss(logits, targets), len(targets)
@@ -158,12 +176,22 @@ class TransferModule(pl.LightningModule):
         # at its start: loaders draw when they begin, which after a resume is before that
         if batch_idx == 0:
             torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) % 2**63)
+            if self.average is not None:
+                self.average.hold_rates(self.optimizers(), self._rates, self.current_epoch)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         # batches whose gradients only add up are no steps
         if self.automatic_optimization and self.trainer.global_step > self._steps_seen:
             self._steps_seen = self.trainer.global_step
+            self._after_step()
+        if self.average is not None and self.trainer.is_last_batch:
+            self.average.after_epoch(self.rest, self.trainer, self._inputs, self.mini_batch)
+
+    def _after_step(self) -> None:
+        if self.average is None or not self.average.holds(self.current_epoch):
             self.schedule.after_step()
+        if self.average is not None:
+            self.average.after_step(self.rest)
 
     def on_validation_epoch_start(self) -> None:
         self._check(float(self.train_loss.compute()))  # the cause, before what follows from it
@@ -207,25 +235,28 @@ class TransferModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         optimizer = self.make_optimizer(*split_parameters(self.rest, self.heads))
+        # before a schedule moves them; L-BFGS and grids of heads have none
+        self._rates: list[Any] = [group.get("lr") for group in optimizer.param_groups]
         self.schedule: Schedule = self.make_schedule(optimizer, self.horizon, self.steps)
         return optimizer
 
     def train(self, mode: bool = True) -> "TransferModule":
         super().train(mode)
         for norm in self.rest.modules():  # frozen BatchNorm keeps its statistics
-            if isinstance(norm, _BatchNorm) and not all(p.requires_grad for p in norm.parameters()):
+            if isinstance(norm, _BatchNorm) and not learns(norm):
                 norm.eval()
         return self
 
     def whole(self) -> dict[str, torch.Tensor]:
         """The classifier's state dict under timm's names, the frozen part included."""
-        rest = merged(self.rest)
+        rest = merged(self.judged)
         return rest if self.prefix is None else join(self.prefix, rest)
 
     @property
     def frozen(self) -> dict[str, torch.Tensor]:
         """What never changes, and is not in checkpoints: the prefix, what stays of the rest."""
-        stays = {f"rest.{name}" for name, p in self.rest.named_parameters() if not p.requires_grad}
+        stays = {name for name, p in self.rest.named_parameters() if not p.requires_grad}
+        stays = {f"{place}.{name}" for place in ("rest", "average.module") for name in stays}
         state = self.state_dict()
         return {n: t for n, t in state.items() if n in stays or n.startswith("prefix.")}
 
