@@ -46,7 +46,7 @@ class Average(AveragedModel):
 
     def hold_rates(self, optimizer: Any, rates: Sequence[float], epoch: int) -> None:
         """Sets the rates of an epoch in which it decides; `rates` are the optimizer's own."""
-        if self.holds(epoch):
+        if self.lr_factor is not None and self.holds(epoch):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * self.lr_factor
 
