@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -14,7 +15,10 @@ from carsclf.features.head_grid import HeadGrid
 from carsclf.training.checks import check_training
 from tests.conftest import ROOT
 
-GROUPS = ["augmentation", "data", "logger", "mode", "model", "optimizer", "schedule", "trainer"]
+GROUPS = [
+    *("augmentation", "averaging", "class_weights", "data", "logger", "mixing", "mode", "model"),
+    *("optimizer", "schedule", "trainer"),
+]
 OPTIONS = [
     f"{group}={path.stem}"
     for group in [*GROUPS, "experiment"]
@@ -37,6 +41,9 @@ def test_option_composes_and_instantiates(
     own = needs.get(option, [])
     config = config_of(option, *root, *own)
     instantiate(config.augmentation)
+    mixing = instantiate(config.mixing)(2)
+    batch = {"pictures": torch.ones(4, 3, 8, 8), "targets": torch.arange(4) % 2}
+    assert mixing is None or mixing(batch)["targets"].shape == (4, 2)
     weight, bias = (torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,)))
     optimizer = instantiate(config.optimizer)([], [weight, bias])
     schedule = instantiate(config.schedule)(optimizer, 4, 3)
@@ -47,6 +54,10 @@ def test_option_composes_and_instantiates(
         optimizer.step(lambda: weight.sum())
     schedule.after_step()
     schedule.after_epoch({"train/loss": 1.0, "val/top1": 0.5})
+    weights = instantiate(config.class_weights)(np.array([1, 3]))
+    assert weights is None or weights @ [1, 3] == pytest.approx(4)
+    average = instantiate(config.averaging)(torch.nn.Linear(2, 2), 4)
+    assert average is None or not average.begun
     assert config.mode.boundary is not None
 
 

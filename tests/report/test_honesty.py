@@ -88,6 +88,10 @@ def test_what_counts_as_our_default(config_of: Composed) -> None:
     assert default()
     assert default("mode=freeze")
     assert default("data.image_size=64", "trainer.max_epochs=3", "seed=9", "mode.cache=false")
+    before = ("~mixing", "~class_weights", "~averaging", "~data.sampling")  # an earlier version's
+    assert default(*before)
+    for trick in ("mixing=mixup", "class_weights=inverse", "averaging=ema"):
+        assert not default(trick)
     assert not default("optimizer.lr=0.5")
     assert not default("schedule=constant")
     assert not default("augmentation=none")

@@ -34,8 +34,13 @@ def train(folder: Path, *options: str, launcher: tuple[str, ...] = ()) -> RunFol
     return RunFolder(folder)
 
 
-def test_two_processes_give_what_one_gives(tiny: list[str], tmp_path: Path) -> None:
-    options = [*tiny, *divided(tmp_path / "36", 36, 9), *FROZEN]
+@pytest.mark.parametrize(
+    "more", [[], ["averaging=ema", "data.sampling=balanced"]], ids=["plain", "averaged, balanced"]
+)
+def test_two_processes_give_what_one_gives(
+    more: list[str], tiny: list[str], tmp_path: Path
+) -> None:
+    options = [*tiny, *divided(tmp_path / "36", 36, 9), *FROZEN, *more]
     two = train(tmp_path / "two", *options, *TWO)  # 8, 8 and 2 pictures each
     one = train(tmp_path / "one", *options, "data.batch_size=16")  # 16, 16 and 4
     a, b = load_file(two.weights), load_file(one.weights)
@@ -47,12 +52,12 @@ def test_two_processes_give_what_one_gives(tiny: list[str], tmp_path: Path) -> N
     assert metrics[0] == pytest.approx(metrics[1], rel=1e-4)
 
 
-@pytest.mark.parametrize("mode", ["finetune", "freeze"])
+@pytest.mark.parametrize("mode", ["finetune", "freeze", "finetune averaging=swa mixing=mixup"])
 def test_what_cannot_be_shared_out_evenly_does_not_hang(
     mode: str, tiny: list[str], tmp_path: Path
 ) -> None:
     """35 pictures: one rank had a batch of one left, which is dropped, and the other one of two."""
-    options = [*tiny, *divided(tmp_path / "35", 35, 9), f"mode={mode}", "optimizer=adamw"]
+    options = [*tiny, *divided(tmp_path / "35", 35, 9), *f"mode={mode}".split(), "optimizer=adamw"]
     files = train(tmp_path / "run", *options, *TWO)
     assert Run.read(files.run).finished
 

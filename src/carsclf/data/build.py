@@ -61,6 +61,7 @@ def build_data(
     split_seed: int | None = None,
     bootstrap: int | None = None,
     packed: bool = True,
+    sampling: str = "natural",
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
@@ -99,6 +100,7 @@ def build_data(
         protocol=protocol,
         packs=packs,
         noted=source.noted,
+        sampling=sampling,
     )
     # of several processes, one
     rank_zero_only(log.info)("%s", what_was_read(whole, module, divided))

@@ -88,8 +88,9 @@ class CarsDataModule(SplitLoaders):
         protocol: str = "fractions",
         packs: Mapping[Stored, Pack] | None = None,
         noted: "pd.DataFrame | None" = None,
+        sampling: str = "natural",
     ) -> None:
-        super().__init__(splits, class_names, batch_size=batch_size, seed=seed)
+        super().__init__(splits, class_names, batch_size=batch_size, seed=seed, sampling=sampling)
         self.protocol, self.workers = protocol, workers
         self.train_transform, self.eval_transform = train_transform, eval_transform
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}

@@ -18,11 +18,18 @@ class SplitLoaders(pl.LightningDataModule):
 
     Under several processes each has its share: in training equally many pictures, so that the mean
     of their gradients is that of all pictures; a rest that cannot be shared out waits for another
-    epoch. Raises ConfigError for a split with fewer pictures than processes.
+    epoch. Raises ConfigError for a split with fewer pictures than processes. sampling: `natural`,
+    or `balanced`, with each class equally often in training.
     """
 
     def __init__(
-        self, splits: Splits, class_names: Sequence[str], *, batch_size: int, seed: int
+        self,
+        splits: Splits,
+        class_names: Sequence[str],
+        *,
+        batch_size: int,
+        seed: int,
+        sampling: str = "natural",
     ) -> None:
         super().__init__()
         if not 1 <= batch_size <= len(splits["train"]):
@@ -31,7 +38,7 @@ class SplitLoaders(pl.LightningDataModule):
                 "number of training pictures"
             )
         self.splits, self.class_names = splits, list(class_names)
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.sampling = batch_size, seed, sampling
 
     def loader(self, split: str, sampler: EpochSampler) -> Any:
         """Batches in the sampler's order; `sampler.shuffle` says whether they are for training."""
@@ -65,7 +72,11 @@ class SplitLoaders(pl.LightningDataModule):
             raise ConfigError(
                 f"trainer.devices: {world} processes for {size} pictures of {split}: use fewer"
             )
-        return EpochSampler(size, seed=self.seed, shuffle=shuffle, rank=rank, world=world)
+        even = shuffle and self.sampling == "balanced"
+        targets = [sample.target for sample in self.splits[split]] if even else None
+        return EpochSampler(
+            size, seed=self.seed, shuffle=shuffle, rank=rank, world=world, targets=targets
+        )
 
     def _share(self) -> tuple[int, int]:
         """(rank, processes) of this process."""

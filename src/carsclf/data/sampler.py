@@ -1,6 +1,6 @@
 """The order of one epoch, drawn from (seed, epoch) alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import BatchSampler, Sampler
@@ -11,11 +11,20 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     Shuffled, that is in training, all ranks get equally many: a rank with a batch more would wait
     for the others for ever. Lightning calls `set_epoch` before each epoch, after a resume too.
+    targets: of the pictures, where each class is to come equally often; see `balanced`.
     """
 
     def __init__(
-        self, size: int, *, seed: int, shuffle: bool, rank: int = 0, world: int = 1
+        self,
+        size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        rank: int = 0,
+        world: int = 1,
+        targets: Sequence[int] | None = None,
     ) -> None:
+        self.targets = None if targets is None else np.asarray(targets)
         self.size, self.seed, self.shuffle = size, seed, shuffle
         self.rank, self.world = rank, world
         self.epoch = 0
@@ -30,6 +39,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def drawn(self) -> tuple[np.ndarray, np.ndarray]:
         """This epoch's positions, and the seed of each."""
         rng = np.random.default_rng((self.seed, self.epoch))
+        if self.targets is not None:
+            mine = slice(self.rank, len(self) * self.world, self.world)
+            order = balanced(self.targets, rng)
+            # a seed for each time that a picture comes
+            return order[mine], rng.integers(2**63, size=self.size)[mine]
         order = rng.permutation(self.size) if self.shuffle else np.arange(self.size)
         seeds = rng.integers(2**63, size=self.size)
         own = order[self.rank :: self.world][: len(self)]
@@ -54,6 +68,23 @@ class EpochSampler(Sampler[tuple[int, int]]):
         if len(full) == count:
             return full
         return [len(part) for part in np.array_split(np.arange(size), count)]
+
+
+def balanced(targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many positions as there are, in random order, of each class equally many.
+
+    What is left over goes to random classes. Within a class none comes once more than another
+    before all have come: of a large class some wait for another epoch.
+    """
+    classes = np.unique(targets)
+    shares = np.full(len(classes), len(targets) // len(classes))
+    shares[rng.permutation(len(classes))[: len(targets) % len(classes)]] += 1
+    chosen = []
+    for label, share in zip(classes, shares, strict=True):
+        own = np.flatnonzero(targets == label)
+        again, rest = divmod(share, len(own))
+        chosen += [np.tile(own, again), rng.permutation(own)[:rest]]
+    return rng.permutation(np.concatenate(chosen))
 
 
 class EpochBatches(BatchSampler):

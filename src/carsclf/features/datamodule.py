@@ -96,7 +96,11 @@ class FeatureDataModule(SplitLoaders):
         chunked: bool = False,
     ) -> None:
         super().__init__(
-            pictures.splits, pictures.class_names, batch_size=batch_size, seed=pictures.seed
+            pictures.splits,
+            pictures.class_names,
+            batch_size=batch_size,
+            seed=pictures.seed,
+            sampling=pictures.sampling,
         )
         self.rows, self.views, self.chunked = rows, views, chunked
 

@@ -33,9 +33,9 @@ def train_on_chunk(
 
     Of a grid of heads those after it: each epoch is told of its own head.
 
-    features: (n, ...), targets: (n,); the last mini-batch may be smaller. clip: applied to
-    the gradients before each step. Nothing is read back from the accelerator here, but by a line
-    search.
+    features: (n, ...), targets: (n,), or (n, classes) of mixed ones; the last mini-batch may be
+    smaller. clip: applied to the gradients before each step. Nothing is read back from the
+    accelerator here, but by a line search.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     searches = isinstance(optimizer, torch.optim.LBFGS)
@@ -70,9 +70,12 @@ def _search(
 
 
 def gradients_of(rest: nn.Module, loss: nn.CrossEntropyLoss) -> Gradients:
-    """Autograd, or for a linear head its formula: autograd takes about as long as the products."""
+    """Autograd, or for a linear head its formula: autograd takes about as long as the products.
+
+    The formula is that of plain cross-entropy, in which all pictures count alike.
+    """
     linear = rest.linear if isinstance(rest, Head) else None
-    if linear is not None and linear.bias is not None:
+    if linear is not None and linear.bias is not None and type(loss) is nn.CrossEntropyLoss:
         return _of_linear(linear, loss.label_smoothing)
     parameters = list(rest.parameters())
 
@@ -99,7 +102,10 @@ def _of_linear(linear: nn.Linear, smoothing: float) -> Gradients:
         slope = logits.softmax(1)
         if spread:
             slope.sub_(spread)
-        slope.scatter_add_(1, y[:, None], slope.new_full((1, 1), -wrong).expand(len(y), 1))
+        if y.ndim == 2:  # shares of classes
+            slope.sub_(y, alpha=wrong)
+        else:
+            slope.scatter_add_(1, y[:, None], slope.new_full((1, 1), -wrong).expand(len(y), 1))
         slope.div_(len(y))
         torch.mm(slope.t(), x, out=weight.grad)
         torch.sum(slope, 0, out=bias.grad)

@@ -58,6 +58,7 @@ DATA: Table = _below(
         "interpolation": Word("bicubic", "bilinear"),
         "crop": Word("none", "box"),
         "margin": Number(at_least=0, at_most=10),
+        "sampling": Word("natural", "balanced"),
         "batch_size": COUNT,
         "packed": Flag(),
         "workers": WORKERS,
@@ -111,6 +112,16 @@ CHANGES: Table = {
             "saturation": Number(at_least=0, at_most=1000),
             "hue": Number(at_least=-0.5, at_most=0.5),
             "mirrored": Flag(),
+        },
+    ),
+    "mixing.alpha": Number(at_least=0.01, at_most=100),  # below, float32 has no Beta
+    "class_weights.beta": Number(at_least=0, below=1),
+    **_below(
+        "averaging",
+        {
+            "decay": Number(above=0, below=1),
+            "start": Number(at_least=0, below=1),
+            "lr_factor": Number(above=0) | Null(),
         },
     ),
     **_below(
@@ -180,6 +191,7 @@ OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()
 OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.bootstrap"),
     *("data.class_depth", "data.ignore", "data.table"),
+    "data.sampling",
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text"),

@@ -24,11 +24,19 @@ CHANCE = {
 """Keys in which runs of one configuration may differ."""
 RECIPE = (
     *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
+    *("mixing", "averaging", "class_weights", "data.sampling"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "trainer.gradient_clip_val"),
 )
 """What one tunes; the rest is the problem (data, size, network, mode) and its budget (epochs)."""
-NEW = {"mode.pool": "default"}
-"""Options that runs of earlier versions do not have, and what they would say."""
+NEW: Flat = {
+    "mode.pool": "default",
+    "data.sampling": "natural",
+    "mixing._target_": "carsclf.data.mixing.none",
+    "averaging._target_": "carsclf.training.averaging.none",
+    "class_weights._target_": "carsclf.training.class_weights.none",
+    **{f"{group}._partial_": True for group in ("mixing", "averaging", "class_weights")},
+}
+"""What runs of earlier versions do not have in their configuration, and would say there."""
 CONF = Path(carsclf.__file__).parents[2] / "conf"
 
 
@@ -65,6 +73,7 @@ def is_default(config: Flat) -> bool:
     default = composed(str(name), str(mode)) if name and mode else None
     if default is None:
         return False
+    config = NEW | config
     keys = [key for key in {*default, *config} if under(key, RECIPE)]
     return all(k in default and k in config and same(default[k], config[k]) for k in keys)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
@@ -26,7 +27,7 @@ from carsclf.models.networks import Weights, build_network, head_names, normalis
 from carsclf.models.pixels import Normalise
 from carsclf.models.pooling import DEFAULT, vectors
 from carsclf.models.text_head import build_text_network
-from carsclf.training.configuration import WHOLE, option_of
+from carsclf.training.configuration import TRICKS, WHOLE, option_of
 from carsclf.training.modules import TransferModule
 from carsclf.training.trainer import optimizer_steps, steps_are_ours
 
@@ -157,10 +158,19 @@ def make_module(
         clip=config.trainer.gradient_clip_val,
         clip_algorithm=config.trainer.get("gradient_clip_algorithm", "norm"),
         mini_batch=inputs.batch_size if chunked else None,
+        **_tricks(config, inputs),
     )
     if config.model.compile:
         _compile(module.rest)
     return module
+
+
+def _tricks(config: DictConfig, inputs: SplitLoaders) -> dict[str, Any]:
+    """What the module is told of the groups that runs of earlier versions do not have."""
+    targets, classes = [s.target for s in inputs.splits["train"]], len(inputs.class_names)
+    makers = {group: instantiate(config[group]) for group in TRICKS if group in config}
+    taken = {"mixing": classes, "class_weights": np.bincount(targets, minlength=classes)}
+    return {group: make(taken[group]) if group in taken else make for group, make in makers.items()}
 
 
 def _compile(rest: nn.Module) -> None:

@@ -16,6 +16,7 @@ from carsclf.options.kinds import checked
 from carsclf.options.table import LR_FINDER, NAMING, REQUIRED, TRAINING
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
+TRICKS = ("mixing", "class_weights", "averaging")  # which runs of earlier versions do not have
 WHOLE = {  # optimizers that see all rows at once, with the schedule that each needs, and why
     "lbfgs": ("constant", "its line search finds the rate"),
     "head_grid": ("penalties", "each epoch is a head with a penalty of its own"),
@@ -37,8 +38,11 @@ def training_part(config: DictConfig) -> DictConfig:
     check_root(plain.data)
     check_precision(plain)
     settle_paths(plain)
-    for group in ("augmentation", "optimizer", "schedule"):
+    tricks = [group for group in TRICKS if group in plain]
+    for group in ("augmentation", "optimizer", "schedule", *tricks):
         check_arguments(plain[group], group)
+    check_mixing(plain)
+    check_balance(plain)
     if option_of(plain.optimizer) in WHOLE:
         check_whole(plain)
     elif option_of(plain.schedule) == "penalties":
@@ -139,6 +143,37 @@ def check_finder(config: DictConfig) -> None:
         raise ConfigError("callbacks=lr_finder: trainer.max_epochs=0 trains nothing: leave it out")
 
 
+def trick(config: DictConfig, group: str) -> str:
+    """The option that was chosen of a group that may be missing: `none` if it is."""
+    return option_of(config[group]) if group in config else "none"
+
+
+def check_mixing(config: DictConfig) -> None:
+    """Refuses boxes of features, and batches in which nothing meets another."""
+    mode, mixing = config.mode, trick(config, "mixing")
+    if mixing == "cutmix" and mode.cache and mode.boundary not in (0, "0"):
+        raise ConfigError(
+            "mixing=cutmix cuts boxes out of pictures, and with mode.cache=true a training sees "
+            "features of them: take mixing=mixup, which mixes those, or mode.cache=false "
+            "optimizer=adamw"
+        )
+    if mixing != "none" and config.data.batch_size == 1:
+        raise ConfigError(
+            f"mixing={mixing} mixes the pictures of a batch: data.batch_size=2 or more, or "
+            "mixing=none"
+        )
+
+
+def check_balance(config: DictConfig) -> None:
+    """Refuses to make up for rare classes twice."""
+    weights = trick(config, "class_weights")
+    if weights != "none" and config.data.get("sampling", "natural") == "balanced":
+        raise ConfigError(
+            f"class_weights={weights} and data.sampling=balanced both make up for rare classes, "
+            "together twice: class_weights=none, or data.sampling=natural"
+        )
+
+
 def check_whole(config: DictConfig) -> None:
     """Refuses a fit to all rows at once where what trains is no smooth function of one head."""
     name = option_of(config.optimizer)
@@ -148,6 +183,12 @@ def check_whole(config: DictConfig) -> None:
         "mode.cache=true: it sees all pictures in each iteration": not config.mode.cache,
         "mode.views=1: pictures must not change from epoch to epoch": config.mode.get("views", 1)
         != 1,
+        "mixing=none: each iteration sees the same pictures": trick(config, "mixing") != "none",
+        "data.sampling=natural: it sees each picture once (class_weights=inverse)": config.data.get(
+            "sampling", "natural"
+        )
+        != "natural",
+        "averaging=none: it ends at its best head": trick(config, "averaging") != "none",
         f"schedule={schedule}: {why}": option_of(config.schedule) != schedule,
         "trainer.gradient_clip_val=null: its line search needs the whole gradient": bool(
             config.trainer.gradient_clip_val
@@ -155,6 +196,10 @@ def check_whole(config: DictConfig) -> None:
     }
     if name == "head_grid":
         wrong |= {
+            "class_weights=none: its curvature counts all pictures alike": trick(
+                config, "class_weights"
+            )
+            != "none",
             "reported=best: the last head is but that of the least penalty": config.reported
             != "best",
             "trainer.check_val_every_n_epoch=1: each epoch is another head": config.trainer.get(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import nn
@@ -14,12 +15,15 @@ from torchmetrics import CatMetric, MeanMetric
 
 from carsclf.analysis.metrics import LARGEST_LOSS, macro_f1
 from carsclf.data.loaders import Item
+from carsclf.data.mixing import Mixing, mix_each
 from carsclf.errors import CarsclfError, CheckpointError
 from carsclf.features.steps import count_steps, gradients_of, train_on_chunk
 from carsclf.models.adapt import merged
 from carsclf.models.boundary import Prefix, join, key_of
 from carsclf.models.networks import split_parameters
 from carsclf.models.pixels import Normalise
+from carsclf.training.averaging import Average, learns
+from carsclf.training.class_weights import loss_of
 from carsclf.training.schedules import Schedule
 
 CHECK_EVERY = 25  # steps between looks at the loss: each look waits for the accelerator
@@ -33,6 +37,10 @@ class TransferModule(pl.LightningModule):
     epochs, `steps` the optimizer steps per epoch. clip: the largest gradient norm (or value).
     mini_batch: a training batch is a chunk of mini-batches of that many rows of features, and the
     module steps through them by itself. The prefix is not in checkpoints, as it never changes.
+    mixing: of training batches. train/loss is then that of the mixed labels, and train/top1 counts
+    the label of the larger share: how often the network says what there is most of.
+    class_weights: what a training picture of each class counts in the loss.
+    averaging(rest, epochs): of the weights, for all that is evaluation; train/* are of the rest.
     """
 
     def __init__(
@@ -49,19 +57,23 @@ class TransferModule(pl.LightningModule):
         steps: int,
         seed: int,
         label_smoothing: float = 0.0,
+        class_weights: np.ndarray | None = None,
         clip: float | None = None,
         clip_algorithm: str = "norm",
         mini_batch: int | None = None,
+        mixing: Mixing | None = None,
+        averaging: Callable[[nn.Module, int], Average | None] | None = None,
     ) -> None:
         super().__init__()
         self.prefix, self.rest, self.heads = prefix, rest, heads
+        self.average = None if averaging is None else averaging(rest, horizon)
         self.clip, self.clip_algorithm = clip, clip_algorithm
-        self.mini_batch = mini_batch
+        self.mini_batch, self.mixing = mini_batch, mixing
         self.automatic_optimization = mini_batch is None
         self.normalise: Normalise = normalise
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.horizon, self.steps, self.seed = horizon, steps, seed
-        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.loss = loss_of(class_weights, label_smoothing)
         self.train_loss, self.train_top1 = _mean(), _mean()
         self.val_metrics = nn.ModuleDict({name: _mean() for name in ("loss", "top1", "top5")})
         # torchmetrics' own F1 takes as long as training a head does: its counts are kept instead
@@ -73,10 +85,20 @@ class TransferModule(pl.LightningModule):
 
     def forward(self, batch: Item) -> torch.Tensor:
         """Logits (n, classes) for a batch with `pictures` (uint8) or `features`."""
+        return (self.rest if self.training else self.judged)(self._inputs(batch))
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is validated and exported: the average of the weights, as soon as there is one."""
+        there = self.average is not None and self.average.begun
+        return self.average.module if there else self.rest  # type: ignore[union-attr]
+
+    def _inputs(self, batch: Item) -> torch.Tensor:
+        """What the rest takes of a batch."""
         if "features" in batch:
-            return self.rest(self._cast(batch["features"]))
+            return self._cast(batch["features"])
         pictures = self.normalise(batch["pictures"])
-        return self.rest(pictures if self.prefix is None else self.prefix(pictures))
+        return pictures if self.prefix is None else self.prefix(pictures)
 
     def _cast(self, features: torch.Tensor) -> torch.Tensor:
         """Cached rows, possibly half, as `rest` wants them."""
@@ -88,33 +110,34 @@ class TransferModule(pl.LightningModule):
 
     def training_step(self, batch: Item, batch_idx: int) -> Any:
         if self.mini_batch is not None:
-            return self._train_on_chunk(batch["features"], batch["targets"], self.mini_batch)
+            return self._train_on_chunk(batch, self.mini_batch)
+        batch = batch if self.mixing is None else self.mixing(batch)
         logits = self(batch).float()  # a softmax in bfloat16 loses too much
         loss = self.loss(logits, batch["targets"])
         if batch_idx % CHECK_EVERY == 0:
             # of all ranks, so that none waits for one that gave up
             self._check(float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")))
         self.train_loss.update(loss.detach().expand(len(logits)))
-        self.train_top1.update((logits.argmax(1) == batch["targets"]).float())
+        self.train_top1.update((logits.argmax(1) == labels(batch["targets"])).float())
         return loss
 
-    def _train_on_chunk(
-        self, features: torch.Tensor, targets: torch.Tensor, mini_batch: int
-    ) -> dict[str, int]:
+    def _train_on_chunk(self, batch: Item, mini_batch: int) -> dict[str, int]:
+        batch = batch if self.mixing is None else mix_each(self.mixing, batch, mini_batch)
+        targets = batch["targets"]
         logits = train_on_chunk(
             gradients_of(self.rest, self.loss),
             self.loss,
             self.optimizers(use_pl_optimizer=False),  # type: ignore[arg-type]
-            self._cast(features),
+            self._cast(batch["features"]),
             targets,
             batch_size=mini_batch,
-            after_step=self.schedule.after_step,
+            after_step=self._after_step,
             clip=self.clip_by_itself,
         ).float()
         loss, n = self.loss(logits, targets), len(targets)
         self._check(float(loss))
         self.train_loss.update(loss.expand(n))
-        self.train_top1.update((logits.argmax(1) == targets).float())
+        self.train_top1.update((logits.argmax(1) == labels(targets)).float())
         steps = -(-n // mini_batch)
         count_steps(self.trainer, steps)
         return {"steps": steps}
@@ -154,12 +177,22 @@ class TransferModule(pl.LightningModule):
         # at its start: loaders draw when they begin, which after a resume is before that
         if batch_idx == 0:
             torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) % 2**63)
+            if self.average is not None:
+                self.average.hold_rates(self.optimizers(), self._rates, self.current_epoch)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         # batches whose gradients only add up are no steps
         if self.automatic_optimization and self.trainer.global_step > self._steps_seen:
             self._steps_seen = self.trainer.global_step
+            self._after_step()
+        if self.average is not None and self.trainer.is_last_batch:
+            self.average.after_epoch(self.rest, self.trainer, self._inputs, self.mini_batch)
+
+    def _after_step(self) -> None:
+        if self.average is None or not self.average.holds(self.current_epoch):
             self.schedule.after_step()
+        if self.average is not None:
+            self.average.after_step(self.rest)
 
     def on_validation_epoch_start(self) -> None:
         self._check(float(self.train_loss.compute()))  # the cause, before what follows from it
@@ -208,25 +241,28 @@ class TransferModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         optimizer = self.new_optimizer()
+        # before a schedule moves them; L-BFGS and grids of heads have none
+        self._rates: list[Any] = [group.get("lr") for group in optimizer.param_groups]
         self.schedule: Schedule = self.make_schedule(optimizer, self.horizon, self.steps)
         return optimizer
 
     def train(self, mode: bool = True) -> "TransferModule":
         super().train(mode)
         for norm in self.rest.modules():  # frozen BatchNorm keeps its statistics
-            if isinstance(norm, _BatchNorm) and not all(p.requires_grad for p in norm.parameters()):
+            if isinstance(norm, _BatchNorm) and not learns(norm):
                 norm.eval()
         return self
 
     def whole(self) -> dict[str, torch.Tensor]:
         """The classifier's state dict under timm's names, the frozen part included."""
-        rest = merged(self.rest)
+        rest = merged(self.judged)
         return rest if self.prefix is None else join(self.prefix, rest)
 
     @property
     def frozen(self) -> dict[str, torch.Tensor]:
         """What never changes, and is not in checkpoints: the prefix, what stays of the rest."""
-        stays = {f"rest.{name}" for name, p in self.rest.named_parameters() if not p.requires_grad}
+        stays = {name for name, p in self.rest.named_parameters() if not p.requires_grad}
+        stays = {f"{place}.{name}" for place in ("rest", "average.module") for name in stays}
         state = self.state_dict()
         return {n: t for n, t in state.items() if n in stays or n.startswith("prefix.")}
 
@@ -258,6 +294,11 @@ class TransferModule(pl.LightningModule):
         self._steps_seen = self.trainer.global_step
         if self._resumed_schedule is not None:  # only now does the schedule exist
             self.schedule.load_state_dict(self._resumed_schedule)
+
+
+def labels(targets: torch.Tensor) -> torch.Tensor:
+    """(n,) classes; of mixed ones (n, classes) those of the largest share, of equals the first."""
+    return targets if targets.ndim == 1 else targets.argmax(1)
 
 
 def _mean() -> MeanMetric:

@@ -85,6 +85,8 @@ class _Steps:
     def _backward(self, batch: Item) -> torch.Tensor:
         """This batch's part of the step's loss; its gradients are added to what is there."""
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        if self.module.mixing is not None:
+            batch = self.module.mixing(batch)
         with autocast(self.precision, self.device):
             logits = self.module(batch).float()
         loss = self.module.loss(logits, batch["targets"]) / self.together
