@@ -11,9 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
-from torchmetrics import CatMetric, MeanMetric
 
-from carsclf.analysis.metrics import LARGEST_LOSS, macro_f1
 from carsclf.data.loaders import Item
 from carsclf.data.mixing import Mixing, mix_each
 from carsclf.errors import CarsclfError, CheckpointError
@@ -25,6 +23,7 @@ from carsclf.models.pixels import Normalise
 from carsclf.training.averaging import Average, learns
 from carsclf.training.class_weights import loss_of
 from carsclf.training.schedules import Schedule
+from carsclf.training.validation import Validation, mean_metric
 
 CHECK_EVERY = 25  # steps between looks at the loss: each look waits for the accelerator
 
@@ -74,10 +73,8 @@ class TransferModule(pl.LightningModule):
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.horizon, self.steps, self.seed = horizon, steps, seed
         self.loss = loss_of(class_weights, label_smoothing)
-        self.train_loss, self.train_top1 = _mean(), _mean()
-        self.val_metrics = nn.ModuleDict({name: _mean() for name in ("loss", "top1", "top5")})
-        # torchmetrics' own F1 takes as long as training a head does: its counts are kept instead
-        self.val_targets, self.val_said, self.num_classes = CatMetric(), CatMetric(), num_classes
+        self.train_loss, self.train_top1 = mean_metric(), mean_metric()
+        self.validation = Validation(num_classes)
         self.epoch_metrics: dict[str, float] = {}
         self._resumed_schedule: dict[str, Any] | None = None
         self._steps_seen = 0
@@ -155,19 +152,7 @@ class TransferModule(pl.LightningModule):
             nn.utils.clip_grad_norm_(parameters, self.clip)
 
     def validation_step(self, batch: Item, batch_idx: int) -> None:
-        logits, targets = self(batch).float(), batch["targets"]
-        ranked = logits.topk(min(5, logits.shape[1])).indices == targets[:, None]
-        losses = nn.functional.cross_entropy(logits, targets, reduction="none")
-        values = {
-            "loss": losses.clamp(max=LARGEST_LOSS),  # as predictions are judged
-            "top1": ranked[:, 0].float(),
-            "top5": ranked.any(1).float(),
-        }
-        for name, value in values.items():
-            metric: Any = self.val_metrics[name]
-            metric.update(value)
-        self.val_targets.update(targets)
-        self.val_said.update(logits.argmax(1))
+        self.validation.update(self(batch).float(), batch["targets"])
 
     def on_train_epoch_start(self) -> None:
         self.epoch_metrics = {}  # an epoch without validation has no figures of an earlier one
@@ -198,14 +183,7 @@ class TransferModule(pl.LightningModule):
         self._check(float(self.train_loss.compute()))  # the cause, before what follows from it
 
     def on_validation_epoch_end(self) -> None:
-        metrics: dict[str, Any] = dict(self.val_metrics)
-        values = {f"val/{name}": metric.compute() for name, metric in metrics.items()}
-        targets, said = (
-            m.compute().long().cpu().numpy() for m in (self.val_targets, self.val_said)
-        )
-        self._collect(values | {"val/macro_f1": macro_f1(targets, said, self.num_classes)})
-        for metric in (*metrics.values(), self.val_targets, self.val_said):
-            metric.reset()
+        self._collect(self.validation.collect())
         self._check(self.epoch_metrics["val/loss"], "validation")
 
     def on_train_epoch_end(self) -> None:
@@ -299,8 +277,3 @@ class TransferModule(pl.LightningModule):
 def labels(targets: torch.Tensor) -> torch.Tensor:
     """(n,) classes; of mixed ones (n, classes) those of the largest share, of equals the first."""
     return targets if targets.ndim == 1 else targets.argmax(1)
-
-
-def _mean() -> MeanMetric:
-    # over pictures: by default it leaves out what is no number, and disabled, its weights
-    return MeanMetric(nan_strategy="disable")
