@@ -3,7 +3,8 @@
     python experiments/adapt/measure.py <cars> <weights> <out.csv> [--seeds 0 1 2] [--jobs 2]
 
 Each row is one `train.py` and one `evaluate.py split=test` of its run, in processes of their own,
-whose peak of resident memory the system tells. Rows that are there are not made again.
+whose processor time and peak of resident memory the system tells (one thread each, so that other
+jobs beside it hardly count). Rows that are there are not made again.
 """
 
 import argparse
@@ -26,7 +27,8 @@ PROTOCOL = [
     *("model.channels_last=true", "trainer.precision=32-true", "look=false"),
 ]
 EPOCHS = "trainer.max_epochs=6"
-ADAPT = ["mode=adapt", "optimizer.lr=0.0005", "optimizer.head_lr_factor=10", EPOCHS]
+LOWER = ["optimizer.lr=0.0005", "optimizer.head_lr_factor=10", EPOCHS]  # rates.csv
+ADAPT = ["mode=adapt", *LOWER]
 WAYS = {
     "freeze": ["mode=freeze"],
     "partial, 4 stages frozen": ["mode=partial", "mode.boundary=4", EPOCHS],
@@ -34,16 +36,17 @@ WAYS = {
     "scale and shift": [*ADAPT, "mode.method=scale_shift"],
     "LoRA": [*ADAPT, "mode.method=lora"],
     "LoRA, 4 stages frozen": [*ADAPT, "mode.method=lora", "mode.boundary=4", "augmentation=none"],
-    "finetune": ["mode=finetune", EPOCHS],
+    "finetune": ["mode=finetune", *LOWER],
+    "finetune, default rate": ["mode=finetune", EPOCHS],
 }
 COLUMNS = (
     *("way", "seed", "val_top1", "test_top1", "trained", "network", "seconds"),
-    *("peak_mib", "evaluation_mib", "recorded_in"),
+    *("cpu_seconds", "peak_mib", "evaluation_mib", "recorded_in"),
 )
 
 
-def peak_of(*arguments: str) -> float:
-    """Runs a command of the project, and returns its process's most resident MiB."""
+def used_by(*arguments: str) -> tuple[float, float]:
+    """Runs a command of the project; its process's seconds of processor, and most resident MiB."""
     child = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -53,15 +56,15 @@ def peak_of(*arguments: str) -> float:
     _, status, usage = os.wait4(child.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(arguments)}: exit status {status}")
-    return usage.ru_maxrss / 1024
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def measure(way: str, seed: int, runs: Path, given: list[str]) -> dict[str, Any]:
     """One training and its evaluation, as a row."""
     folder = runs / f"{way.replace(',', '').replace(' ', '-')}-{seed}"
     own = [f"seed={seed}", f"runs={folder.parent}", f"name={folder.name}"]
-    peak = peak_of("train.py", *PROTOCOL, *given, *WAYS[way], *own)
-    without = peak_of("evaluate.py", f"run={folder}", "split=test")
+    cpu, peak = used_by("train.py", *PROTOCOL, *given, *WAYS[way], *own)
+    _, without = used_by("evaluate.py", f"run={folder}", "split=test")
     files = RunFolder(folder)
     run, said = Run.read(files.run), Predictions.read(files.predictions("test"))
     return {
@@ -72,6 +75,7 @@ def measure(way: str, seed: int, runs: Path, given: list[str]) -> dict[str, Any]
         "trained": run.parameters["trained"],
         "network": run.parameters["network"],
         "seconds": round(run.seconds, 1),
+        "cpu_seconds": round(cpu),
         "peak_mib": round(peak),
         "evaluation_mib": round(without),  # libraries, photos and a forward pass
         "recorded_in": str(run.git_commit)[:7],
