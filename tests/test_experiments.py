@@ -205,6 +205,24 @@ def cut_networks(folder: Path) -> Rows:
     return rows
 
 
+def adapted(folder: Path) -> Rows:
+    """What trains, test by seed and in the mean, validation, processor seconds, peak memory."""
+    table, rows = read(folder, "results.csv"), []
+    for _, own in table.assign(split="test", top1=table["test_top1"]).groupby("way", sort=False):
+        share = 100 * own["trained"].iloc[0] / own["network"].iloc[0]
+        rows.append([
+            f"{own['trained'].iloc[0]:,}", f"{share:.0f} %", *seeds_of(own),
+            f"{100 * own['val_top1'].mean():.1f}", f"{own['cpu_seconds'].mean():.0f}",
+            f"{own['peak_mib'].mean():,.0f}", f"{(own['peak_mib'] - own['evaluation_mib']).mean():.0f}",
+        ])  # fmt: skip
+    return rows
+
+
+def adapted_rates(folder: Path) -> Rows:
+    rows: Any = read(folder, "rates.csv").itertuples()
+    return [[f"{r.lr:g}", f"{r.head_lr_factor:g}", f"{100 * r.val_top1:.1f}"] for r in rows]
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -219,6 +237,8 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("search_replay", 2): (speedups, [1, 2, 3, 4]),
     ("search_replay", 3): (twenty_workers, [1, 2, 3, 4]),
     ("networks", 0): (cut_networks, [2, 3]),
+    ("adapt", 0): (adapted, [1, 2, 3, 4, 5, 6, 7, 8]),
+    ("adapt", 1): (adapted_rates, [1, 2, 3]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""
