@@ -213,7 +213,8 @@ def adapted(folder: Path) -> Rows:
         rows.append([
             f"{own['trained'].iloc[0]:,}", f"{share:.0f} %", *seeds_of(own),
             f"{100 * own['val_top1'].mean():.1f}", f"{own['cpu_seconds'].mean():.0f}",
-            f"{own['peak_mib'].mean():,.0f}", f"{(own['peak_mib'] - own['evaluation_mib']).mean():.0f}",
+            f"{own['peak_mib'].mean():,.0f}",
+            f"{(own['peak_mib'] - own['evaluation_mib']).mean():.0f}",
         ])  # fmt: skip
     return rows
 
