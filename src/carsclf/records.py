@@ -44,9 +44,7 @@ class Run(JsonRecord):
     cost: dict[str, float] = field(default_factory=dict)  # see carsclf.training.cost_meter
     weights_license: str | None = UNKNOWN  # as stated of the initial weights; None: there were none
     weights_source: dict[str, str] = field(default_factory=dict)  # see carsclf.models.provenance
-    chosen: dict[str, float] = field(
-        default_factory=dict
-    )  # of a grid of heads: weight_decay, vector
+    chosen: dict[str, float] = field(default_factory=dict)  # of a grid: weight_decay, vector
     parameters: dict[str, int] = field(default_factory=dict)  # of the network, and those trained
     suggested: dict[str, float] = field(default_factory=dict)  # optimizer.lr, by a finder's rules
 

@@ -4,7 +4,7 @@ Wortsman et al., ICML 2022, the uniform one. It needs runs of one network that b
 weights and were trained on the same photos.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from carsclf.errors import CheckpointError, DataError
 from carsclf.files import atomic_write
 from carsclf.inference.split import How, OpenRun, open_run
+from carsclf.models.statistics import measure_anew
 from carsclf.records import ModelCard, Predictions, Run, RunFolder
 
 State = dict[str, torch.Tensor]
@@ -34,7 +35,8 @@ def make_soup(runs: Sequence[Path], names: Sequence[str], how: How, folder: Path
     first = open_run(runs[0], how)
     first.model.network.load_state_dict(state)
     if moved := moved_statistics(first.model.network, states):
-        refresh(moved, first)
+        with torch.inference_mode():
+            measure_anew(moved, first.model, first.data.train_dataloader())
     write_soup(first, records, folder)
 
 
@@ -101,21 +103,6 @@ def moved_statistics(network: nn.Module, states: Sequence[State]) -> list[_Batch
         for name, module in network.named_modules()
         if isinstance(module, _BatchNorm) and module.track_running_stats and not same(name)
     ]
-
-
-@torch.inference_mode()
-def refresh(moved: Iterable[_BatchNorm], run: OpenRun) -> None:
-    """Statistics of an epoch of training pictures, as torch.optim.swa_utils.update_bn takes them.
-
-    That one would train all of the network: change frozen statistics too, and drop units.
-    """
-    for module in moved:
-        module.reset_running_stats()
-        module.momentum = None  # each batch counts the same
-        module.train()
-    for batch in run.data.train_dataloader():
-        run.model(batch)
-    run.model.network.eval()
 
 
 def write_soup(first: OpenRun, records: Sequence[Run], folder: Path) -> None:

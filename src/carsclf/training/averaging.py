@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from carsclf.data.loaders import Item
+from carsclf.models.statistics import measure_anew
 
 
 class Average(AveragedModel):
@@ -129,22 +130,11 @@ def new_statistics(
 ) -> list[Any]:
     """Gives the average's BatchNorms the mean statistics of these batches; those it has given.
 
-    As torch's update_bn, but frozen ones (of `trained`, the network that trains) stay as they are,
-    and all else runs as in evaluation: nothing is dropped.
+    Frozen ones (of `trained`, the network that trains) stay as they are.
     """
     pairs = zip(trained.modules(), average.modules(), strict=True)
     norms: list[Any] = [norm for own, norm in pairs if learns(own)]
     if not norms:
         return []
-    momenta = [norm.momentum for norm in norms]
-    average.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
-        norm.train()
-    for batch in inputs:
-        average(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
+    measure_anew(norms, average.eval(), inputs)
     return norms

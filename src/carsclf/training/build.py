@@ -25,9 +25,9 @@ from carsclf.models.effects import check_effect
 from carsclf.models.heads import Head
 from carsclf.models.networks import Weights, build_network, head_names, normalisation
 from carsclf.models.pixels import Normalise
-from carsclf.models.pooling import DEFAULT, vectors
+from carsclf.models.pooling import vectors
 from carsclf.models.text_head import build_text_network
-from carsclf.training.configuration import TRICKS, WHOLE, option_of
+from carsclf.training.configuration import TRICKS, WHOLE, option_of, pooling_of
 from carsclf.training.modules import TransferModule
 from carsclf.training.trainer import optimizer_steps, steps_are_ours
 
@@ -49,8 +49,7 @@ def make_network(
     }
     if text := model.get("text"):
         return build_text_network(model.name, class_names, text=text, **given)
-    pool = config.mode.get("pool", DEFAULT)
-    return build_network(model.name, num_classes=classes, pool=pool, **given)
+    return build_network(model.name, num_classes=classes, pool=pooling_of(config), **given)
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def make_module(
     chunked = isinstance(inputs, FeatureDataModule) and inputs.chunked
     optimizer = instantiate(config.optimizer)
     if option_of(config.optimizer) == "head_grid":
-        optimizer = partial(optimizer, vectors=vectors(config.mode.get("pool", DEFAULT)))
+        optimizer = partial(optimizer, vectors=vectors(pooling_of(config)))
     module = TransferModule(
         halves.rest,
         prefix=halves.prefix,

@@ -20,9 +20,12 @@ from carsclf.models.networks import create, known_name
 from carsclf.models.pooling import DEFAULT
 from carsclf.models.text_head import check_text, find_tower
 from carsclf.training.build import make_network
+from carsclf.training.configuration import pooling_of
 from carsclf.training.lr_finder import check_one_process
 from carsclf.training.trainer import check_processes, check_trainer, check_untrained
 from carsclf.training.wandb_log import check_wandb
+
+TINY = 1e-9
 
 
 def check_training(config: DictConfig) -> None:
@@ -43,13 +46,18 @@ def check_lengths(config: DictConfig) -> None:
                 f"schedule.{key}={length}: expected at most trainer.max_epochs={epochs}"
             )
     if "decay_share" in schedule:
-        stable = epochs * (1 - schedule.decay_share)
-        if schedule.warmup_epochs > stable + 1e-9:  # a share is no exact number of epochs
+        stable = stable_epochs(schedule, epochs)
+        if schedule.warmup_epochs > stable + TINY:
             raise ConfigError(
                 f"schedule.warmup_epochs={schedule.warmup_epochs}: expected at most {stable:g}, as "
                 f"the decay begins there (schedule.decay_share={schedule.decay_share} of "
                 f"trainer.max_epochs={epochs})"
             )
+
+
+def stable_epochs(schedule: DictConfig, epochs: int) -> float:
+    """The epochs before a `stable_decay` begins to decay; being a share, exact but for TINY."""
+    return epochs * (1 - schedule.decay_share)
 
 
 def check_lightning(config: DictConfig) -> int:
@@ -80,7 +88,7 @@ def check_network(config: DictConfig) -> None:
             "or a run folder"
         )
     known_name(model.name)
-    text, pool = model.get("text"), config.mode.get("pool", DEFAULT)
+    text, pool = model.get("text"), pooling_of(config)
     if text and pool != DEFAULT:
         raise ConfigError(
             f"mode.pool={pool}: a head made of class names (model.text) stands on CLIP's own "

@@ -167,10 +167,10 @@ def summary(run: Run, folder: Path) -> None:
     restricted = forbids_commerce(run.weights_license)
     license = f" ({run.weights_license}: NOT for commercial use)" if restricted else ""
     best = ", ".join(f"{name} {value:.3g}" for name, value in run.chosen.items())
-    chosen = [
+    flattered = (
         f"{best}, the best on validation of {run.epochs} heads (heads.csv): of so many the best is "
         "flattered there; judge it by split=test"
-    ]
+    )
     words = "trained {trained:,} of {network:,} parameters"
     share = [words.format(**run.parameters)] if run.parameters else []  # older runs do not say
     print_metrics(
@@ -180,7 +180,7 @@ def summary(run: Run, folder: Path) -> None:
         f"{run.reported} epoch: {run.reported_epoch} of {run.epochs}; {run.seconds:.0f} s; "
         f"weights: {run.weights}{license}; seed {run.seed}",
         *share,
-        *(chosen if run.chosen else []),
+        *([flattered] if best else []),
         *found,
         f"run folder: {folder}",
     )

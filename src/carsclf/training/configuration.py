@@ -12,6 +12,7 @@ from carsclf.errors import ConfigError, nearest
 from carsclf.features.extract import check_views
 from carsclf.machine.precision import check_precision
 from carsclf.models.boundary import HEAD
+from carsclf.models.pooling import DEFAULT
 from carsclf.options.kinds import checked
 from carsclf.options.table import LR_FINDER, NAMING, REQUIRED, TRAINING
 
@@ -146,6 +147,11 @@ def check_finder(config: DictConfig) -> None:
 def trick(config: DictConfig, group: str) -> str:
     """The option that was chosen of a group that may be missing: `none` if it is."""
     return option_of(config[group]) if group in config else "none"
+
+
+def pooling_of(config: DictConfig) -> str:
+    """`mode.pool`, which runs of earlier versions do not have."""
+    return config.mode.get("pool", DEFAULT)
 
 
 def check_mixing(config: DictConfig) -> None:

@@ -8,7 +8,7 @@ from carsclf.errors import ConfigError
 from carsclf.options.command_line import read_overrides
 from carsclf.records import RunFolder
 from carsclf.training.checkpoints import read_checkpoint
-from carsclf.training.checks import check_lengths
+from carsclf.training.checks import TINY, check_lengths, stable_epochs
 from carsclf.training.configuration import option_of
 from carsclf.training.run import write_config, write_overrides
 
@@ -38,8 +38,8 @@ def prolong(config: DictConfig, epochs: int, files: RunFolder) -> DictConfig:
         )
     done = read_checkpoint(files.last)["epoch"] + 1 if files.last.is_file() else 0
     for length in (horizon, epochs):
-        stable = length * (1 - config.schedule.decay_share)
-        if done > stable + 1e-9:  # a share is no exact number of epochs
+        stable = stable_epochs(config.schedule, length)
+        if done > stable + TINY:
             raise ConfigError(
                 f"{HORIZON}={epochs}: {done} epochs are done, and with {HORIZON}={length} the "
                 f"decay begins after {stable:g}: start a new training"
