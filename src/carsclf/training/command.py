@@ -18,7 +18,7 @@ from carsclf.inference.evaluate import print_metrics
 from carsclf.models.provenance import forbids_commerce
 from carsclf.options.command_line import argument, read_overrides, say_next
 from carsclf.options.kinds import checked
-from carsclf.options.table import NAMING
+from carsclf.options.training import NAMING
 from carsclf.records import Predictions, Run, RunFolder
 from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part

@@ -14,7 +14,7 @@ from carsclf.machine.precision import check_precision
 from carsclf.models.boundary import HEAD
 from carsclf.models.pooling import DEFAULT
 from carsclf.options.kinds import checked
-from carsclf.options.table import LR_FINDER, NAMING, REQUIRED, TRAINING
+from carsclf.options.training import LR_FINDER, NAMING, REQUIRED, TRAINING
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 TRICKS = ("mixing", "class_weights", "averaging")  # which runs of earlier versions do not have

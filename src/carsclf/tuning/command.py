@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.options.command_line import argument
 from carsclf.options.kinds import checked
-from carsclf.options.table import NAMING
+from carsclf.options.training import NAMING
 from carsclf.tuning.ranges import study_overrides
 from carsclf.tuning.study.composition import Composition
 from carsclf.tuning.study.conclusion import conclude
