@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from carsclf.errors import DataError
+from carsclf.errors import CheckpointError, DataError
 from carsclf.files import AnyPath, Folder, JsonRecord, atomic_write
 
 UNKNOWN = "unknown"
@@ -48,6 +48,45 @@ class Run(JsonRecord):
     parameters: dict[str, int] = field(default_factory=dict)  # of the network, and those trained
     suggested: dict[str, float] = field(default_factory=dict)  # optimizer.lr, by a finder's rules
     extra: dict[str, int] = field(default_factory=dict)  # made pictures trained on, by their kind
+
+    @classmethod
+    def read(cls, path: AnyPath) -> Self:
+        RunFolder(Path(path).expanduser().parent).refuse_gan()
+        return super().read(path)
+
+
+@dataclass(frozen=True)
+class GanRun(JsonRecord):
+    """One training of a GAN, as told by its `run.json`; what Run has too is as there."""
+
+    source: str
+    protocol: str
+    split_sizes: dict[str, int]
+    classes: int
+    seed: int
+    device: str
+    precision: str
+    versions: dict[str, str]
+    git_commit: str | None
+    epochs: int
+    horizon: int
+    seconds: float
+    images_trained: int
+    metrics: dict[str, float]  # of the last epoch, on its training pictures
+    finished: bool
+    images_made: int
+    parameters: dict[str, int] = field(default_factory=dict)  # of generator and critic
+    kind: str = "gan"
+
+
+@dataclass(frozen=True)
+class GeneratorCard(JsonRecord):
+    """All that is needed to use `generator.safetensors`: `generator.json`; carsclf.models.gan."""
+
+    class_names: list[str]
+    size: int
+    latent: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -175,6 +214,32 @@ class RunFolder(Folder):
     @property
     def card(self) -> Path:
         return self.root / "model.json"
+
+    @property
+    def generator(self) -> Path:
+        """Of a GAN: what makes its pictures."""
+        return self.root / "generator.safetensors"
+
+    @property
+    def generator_card(self) -> Path:
+        return self.root / "generator.json"
+
+    @property
+    def synthetic(self) -> Path:
+        """Of a GAN: pictures of each class that it made."""
+        return self.root / "synthetic"
+
+    def refuse_gan(self) -> None:
+        """Raises CheckpointError where a GAN was trained, by whoever wants a classifier."""
+        try:
+            told = json.loads(self.run.read_text())
+        except (OSError, ValueError):
+            return  # who reads it next says so
+        if isinstance(told, dict) and told.get("kind") == "gan":
+            raise CheckpointError(
+                f"{self.root} is the run of a GAN, which says nothing of pictures but makes them: "
+                f"train a classifier with data.extra=[{self.synthetic}]"
+            )
 
     @property
     def ensemble(self) -> Path:

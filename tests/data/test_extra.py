@@ -147,9 +147,10 @@ def test_pictures_of_photos_that_are_not_trained_on_are_left_out(
     assert len(kept) < len(everyone)
     left = len(everyone) - len(kept)
     assert f"{left} made pictures of photos that are not trained on" in caplog.text
+    told = dict.fromkeys(sources, plain.splits["val"][0].id)
+    made = make(tmp_path / "others", sources=told, count=20)
     with pytest.raises(CarsclfError, match="none of the 60 pictures .* data.split_seed=7"):
-        told = dict.fromkeys(sources, plain.splits["val"][0].id)
-        data_of(config_of, *tiny, f"data.extra=[{make(made, sources=told, count=20)}]")
+        data_of(config_of, *tiny, f"data.extra=[{made}]")
 
 
 def test_a_generator_may_have_seen_more_training_photos_which_is_said(

@@ -113,11 +113,18 @@ def _record(folder: Path) -> Synthetic:
     return record
 
 
-def _pictures(folder: Path, name: str) -> list[Path]:
-    """A class's pictures; a name with a slash is a folder in a folder."""
-    place = (folder / name).resolve()
+def class_folder(folder: Path, name: str) -> Path:
+    """Where a class's made pictures lie; a name with a slash is a folder in a folder."""
+    place, folder = (folder / name).resolve(), folder.resolve()
     if not place.is_relative_to(folder) or place == folder:
-        raise DataError(f"data.extra: {folder}/{RECORD} names the class {shown(name)!r}: no folder")
+        raise DataError(
+            f"the class {shown(name)!r} cannot be a folder below {folder}: rename it in the data"
+        )
+    return place
+
+
+def _pictures(folder: Path, name: str) -> list[Path]:
+    place = class_folder(folder, name)
     found = sorted(p for p in place.glob("*") if p.suffix.lower() in SUFFIXES)
     if not found:
         raise DataError(f"data.extra: {place} has no picture, though {RECORD} lists the class")
@@ -129,9 +136,9 @@ def chosen(
 ) -> Extra:
     """Which made pictures this training may see, with targets among its own classes.
 
-    Pictures made of photos that it does not train on are left out. Raises DataError for a generator
-    that saw photos of validation or test, or photos that nobody here knows. whole: the source before
-    `data.classes` chose; splits: as trained on.
+    Pictures made of photos that it does not train on are left out. Raises DataError for a
+    generator that saw photos of validation or test, or photos that nobody here knows. whole: the
+    source before `data.classes` chose; splits: as trained on.
     """
     samples: dict[str, list[Sample]] = {}
     left_out: dict[str, list[str]] = {}
@@ -182,8 +189,8 @@ def _check_generator(one: Made, whole: Source, splits: Splits) -> None:
             )
     if saw and not saw & {sample.id for sample in whole.samples}:
         raise DataError(
-            f"data.extra: what made {one.folder} was trained on {len(saw)} photos, of which none is "
-            f"among those below {whole.root}, so nobody knows whether it saw what this training "
+            f"data.extra: what made {one.folder} was trained on {len(saw)} photos, of which none "
+            f"is among those below {whole.root}, so nobody knows whether it saw what this training "
             "validates on: make the pictures from the same data (and the same data.root)"
         )
 

@@ -82,9 +82,9 @@ class FeatureLoader:
 class FeatureDataModule(SplitLoaders):
     """Rows of features, for the splits that have them, instead of a data module's pictures.
 
-    rows: per split, in the samples' order, `views` for each training photo, and after those the made
-    pictures'. chunked: a training
-    batch holds many mini-batches of `batch_size`, up to an epoch.
+    rows: per split, in the samples' order, `views` for each training photo, and after those for
+    each made picture. chunked: a training batch holds many mini-batches of `batch_size`, up to an
+    epoch.
     """
 
     def __init__(

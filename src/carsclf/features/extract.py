@@ -57,8 +57,9 @@ def extract(
 ) -> dict[str, Features]:
     """Rows of the prefix's outputs per split, in the samples' order; kept in the feature cache.
 
-    Of each picture to train on, made ones last, there are `views` rows. What the cache lacks is computed in `precision`
-    where that is bfloat16, as a training without cache would run the prefix, else in float32.
+    Of each picture to train on, made ones last, there are `views` rows. What the cache lacks is
+    computed in `precision` where that is bfloat16, as a training without cache would run the
+    prefix, else in float32.
     """
     bf16 = "bf16" in precision
     run_in = precision if bf16 else FULL

@@ -49,6 +49,7 @@ def open_run(folder: Path, how: How) -> OpenRun:
     files = RunFolder(folder)
     if not files.config.is_file():
         raise CheckpointError(f"run={folder}: no config.yaml there; is it a run folder?")
+    files.refuse_gan()
     trained = OmegaConf.load(files.config)
     trained.data.root = how.root or trained.data.root
     trained.data.workers = how.workers

@@ -179,6 +179,21 @@ LR_FINDER: Table = below(
         "use": Word("valley", "steepest", "minimum") | Null(),
     },
 )
+GAN: Table = below(
+    "gan",
+    {
+        "latent": Whole(at_least=1, at_most=4096),
+        "generator_width": Whole(at_least=1, at_most=1024),
+        "critic_width": Whole(at_least=1, at_most=1024),
+        "n_critic": Whole(at_least=1, at_most=100),
+        "penalty": Number(above=0),
+        "lr": Number(above=0),
+        "betas": Items(Number(at_least=0, below=1), count=2),
+        "ema_decay": Number(above=0, below=1),
+        "images_per_class": Whole(at_least=1, at_most=1_000_000),
+        "samples_every": COUNT,
+    },
+)
 LOGGER: Table = below(  # others are wandb.init's own
     "logger",
     {
@@ -206,6 +221,7 @@ TRAINING: Table = {
     **CHANGES,
     **TRAINER,
     **LR_FINDER,
+    **GAN,
     **LOGGER,
 }
 NAMING: Table = {

@@ -15,6 +15,7 @@ from carsclf.models.boundary import HEAD
 from carsclf.models.pooling import DEFAULT
 from carsclf.options.kinds import checked
 from carsclf.options.training import LR_FINDER, NAMING, REQUIRED, TRAINING
+from carsclf.training.gan_checks import check_gan
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 TRICKS = ("mixing", "class_weights", "averaging")  # which runs of earlier versions do not have
@@ -37,6 +38,8 @@ def training_part(config: DictConfig) -> DictConfig:
     for group in ("data", "model", "mode"):
         check_known(plain[group], group)
     check_root(plain.data)
+    if "gan" in plain:
+        check_gan(plain)
     check_precision(plain)
     settle_paths(plain)
     tricks = [group for group in TRICKS if group in plain]
