@@ -3,11 +3,11 @@
     python experiments/generated/measure.py <weights> <out.csv> [--fractions 0.1 0.25 1]
         [--seeds 0 1 2] [--epochs 12] [--steps 6000] [--jobs 1]
 
-Drawn cars (`data=rendered_cars`), their official test split, 64 px, one split for all (split_seed 0).
-For each share of the training photos a GAN is trained on that share alone, for as many steps
-whatever the share; then a network without its pictures, without them for as many steps as with them,
-and with them. Each is one `train.py`, the networks' accuracy one `evaluate.py split=test`. GANs and
-rows that are there are not made again. <weights>: of tf_efficientnet_lite0, with a head of any width.
+Drawn cars (`data=rendered_cars`), their official test split, 64 px, one split for all. For each
+share of the training photos a GAN is trained on that share alone, for as many steps whatever the
+share; then a network without its pictures, without them for as many steps as with them, and with
+them. Each is one `train.py`, the networks' accuracy one `evaluate.py split=test`. GANs and rows
+that are there are not made again. <weights>: of tf_efficientnet_lite0, with a head of any width.
 """
 
 import argparse

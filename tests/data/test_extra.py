@@ -34,8 +34,8 @@ def paint(path: Path, value: int, size: tuple[int, int]) -> None:
 def make(
     folder: Path,
     *,
-    trained_on: list[str] | None = None,
-    sources: dict[str, str] | None = None,
+    trained_on: Any = None,
+    sources: Any = None,
     classes: list[str] = CLASSES,
     count: int = 4,
     size: tuple[int, int] = (20, 24),
@@ -102,7 +102,7 @@ def test_no_count_of_the_split_knows_of_them(
     assert run.split_sizes == {"train": 48, "val": 12}
     assert (run.extra, run.images_trained) == ({"wgan": 90}, 48 + 90)
     counts = pd.read_csv(tmp_path / "run" / "look" / "class_counts.csv")
-    assert counts["train"].sum() == 48
+    assert counts["train"].tolist() == [16, 16, 16]
     assert "to be trained on only, 90 pictures of kind wgan" in caplog.text
     assert Run.read(RunFolder(tmp_path / "run").run).extra == {"wgan": 90}
 
@@ -193,7 +193,7 @@ def test_mistakes_are_told_in_one_line(
         str(make(tmp_path / "a", trained_on=[], kind=3)): "kind: expected a word",
         str(make(tmp_path / "b")): "sources or trained_on is missing",
         str(make(tmp_path / "c", trained_on=[1])): "trained_on: expected a list of ids",
-        str(make(tmp_path / "d", sources=[])): "sources: expected",  # type: ignore[arg-type]
+        str(make(tmp_path / "d", sources=[])): "sources: expected",
         str(make(tmp_path / "e", trained_on=[], made_by={"crop": "box"})): "data.crop=box.*=none",
     }
     (tmp_path / "e" / "f").mkdir()

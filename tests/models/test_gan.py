@@ -69,6 +69,7 @@ def test_a_trained_critic_says_how_far_apart_two_piles_are() -> None:
     made, targets = real - shift, torch.zeros(8, dtype=torch.long)
     critic = Linear(1.0)
     optimizer = torch.optim.SGD(critic.parameters(), lr=0.04)
+    loss = torch.zeros(())
     for _ in range(200):
         loss = critic_loss(critic, real, made, targets)
         optimizer.zero_grad()

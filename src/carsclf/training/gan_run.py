@@ -55,7 +55,7 @@ class Samples(Callback):
         pictures = pl_module.make(noise(pl_module, SHOWN, self.seed, -1), targets)
         contact_sheet(
             [picture.permute(1, 2, 0).numpy() for picture in pictures],
-            [self.class_names[target] for target in targets],
+            [self.class_names[target] for target in targets.tolist()],
             self.folder / f"epoch_{epoch:04}.png",
         )
 
