@@ -21,7 +21,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from carsclf.records import GanRun, Predictions, Run, RunFolder
+from carsclf.records import Predictions, Run, RunFolder
+from carsclf.training.gan_record import GanRun
 
 ROOT = Path(__file__).parents[2]
 DATA = [

@@ -18,9 +18,10 @@ from carsclf.data.build import make_data
 from carsclf.errors import CarsclfError, CheckpointError
 from carsclf.inference.predict import load_model
 from carsclf.models.gan import Generator
-from carsclf.records import GanRun, GeneratorCard, Run, RunFolder
+from carsclf.records import Run, RunFolder
 from carsclf.report.material import TrainedRun
 from carsclf.training.gan import GanModule
+from carsclf.training.gan_record import GanRun, GeneratorCard
 from carsclf.training.gan_run import fit_gan
 from carsclf.training.run import fit
 from tests.conftest import until

@@ -19,10 +19,10 @@ from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.decoding import DECODERS
 from carsclf.data.extra import Extra, Made, chosen, read_extra, refuse_made
 from carsclf.data.images import check_crop, file_identity, unreadable
-from carsclf.data.packed import open_pack
+from carsclf.data.packed import Pack, open_pack
 from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
 from carsclf.data.splits import resampled, split
-from carsclf.data.transforms import build_transforms
+from carsclf.data.transforms import Stored, build_transforms
 from carsclf.errors import DataError
 from carsclf.files import atomic_write, cache_root
 from carsclf.machine.devices import available_cores
@@ -72,11 +72,7 @@ def build_data(
     refuse_made(source)
     made = read_extra(extra or (), source, crop=crop)
     rules = {train.stored, evaluation.stored} if packed else set()
-    together = _with_made(source, made)
-    packs = {rule: open_pack(cache, together, rule, crop=crop, margin=margin) for rule in rules}
-    why = {id: why for pack in packs.values() for id, why in pack.unreadable.items()}
-    if not packed:
-        why = why_unreadable(together.samples, cache)
+    packs, why = _decoded(cache, _with_made(source, made), rules, crop, margin)
     left_out, made = _readable_made(why, made, skip=skip_unreadable)
     whole = source = _readable(source, left_out, skip=skip_unreadable)
     if classes or min_images_per_class:
@@ -125,6 +121,16 @@ def _readable(source: Source, why: Mapping[str, str], *, skip: bool) -> Source:
             f"{list_some(said)}; replace them, or leave them out with data.skip_unreadable=true"
         )
     return source.without(why) if why else source
+
+
+def _decoded(
+    cache: Path, source: Source, rules: Collection[Stored], crop: str, margin: float
+) -> tuple[dict[Stored, Pack], dict[str, str]]:
+    """A pack for each rule, and why, of the ids of pictures that cannot be decoded."""
+    packs = {rule: open_pack(cache, source, rule, crop=crop, margin=margin) for rule in rules}
+    if not packs:
+        return {}, why_unreadable(source.samples, cache)
+    return packs, {id: why for pack in packs.values() for id, why in pack.unreadable.items()}
 
 
 def _with_made(source: Source, made: Sequence[Made]) -> Source:

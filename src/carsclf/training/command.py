@@ -19,10 +19,11 @@ from carsclf.models.provenance import forbids_commerce
 from carsclf.options.command_line import argument, read_overrides, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.training import NAMING
-from carsclf.records import GanRun, Predictions, Run, RunFolder
+from carsclf.records import Predictions, Run, RunFolder
 from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
 from carsclf.training.gan_checks import check_unread
+from carsclf.training.gan_record import GanRun
 from carsclf.training.gan_run import fit_gan
 from carsclf.training.lr_finder import told
 from carsclf.training.prolong import asked_epochs, prolong

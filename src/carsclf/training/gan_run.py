@@ -19,11 +19,12 @@ from carsclf.errors import ConfigError
 from carsclf.figures.contact_sheet import contact_sheet
 from carsclf.files import AnyPath, atomic_write
 from carsclf.machine.memory import keep_freed_memory
-from carsclf.records import GanRun, GeneratorCard, RunFolder, Synthetic
+from carsclf.records import RunFolder, Synthetic
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
 from carsclf.training.checks import lightning_mistakes
 from carsclf.training.finish import git_commit, surroundings
 from carsclf.training.gan import GanModule
+from carsclf.training.gan_record import GanRun, GeneratorCard
 from carsclf.training.look import LOOK_ONLY, look_at_data
 from carsclf.training.run import quiet, save_config, write_overrides
 from carsclf.training.trainer import make_trainer, optimizer_steps
