@@ -52,11 +52,12 @@ class Samples(Callback):
         epoch = trainer.current_epoch + 1
         if epoch % self.every and epoch != pl_module.horizon:
             return
-        targets = torch.arange(SHOWN) % len(self.class_names)
-        pictures = pl_module.make(noise(pl_module, SHOWN, self.seed, -1), targets)
+        targets = [i % len(self.class_names) for i in range(SHOWN)]
+        drawn = noise(pl_module, SHOWN, self.seed, -1)
+        pictures = pl_module.make(drawn, torch.tensor(targets))
         contact_sheet(
             [picture.permute(1, 2, 0).numpy() for picture in pictures],
-            [self.class_names[target] for target in targets.tolist()],
+            [self.class_names[target] for target in targets],
             self.folder / f"epoch_{epoch:04}.png",
         )
 
