@@ -154,6 +154,7 @@ def load_model(
     from safetensors.torch import load_file
 
     files = RunFolder(folder)
+    files.refuse_gan()
     card = _card(files)
     size, args = card.eval_transform["size"], card.model_args
     network = create(

@@ -49,9 +49,11 @@ def open_run(folder: Path, how: How) -> OpenRun:
     files = RunFolder(folder)
     if not files.config.is_file():
         raise CheckpointError(f"run={folder}: no config.yaml there; is it a run folder?")
+    files.refuse_gan()
     trained = OmegaConf.load(files.config)
     trained.data.root = how.root or trained.data.root
     trained.data.workers = how.workers
+    trained.data.extra = []  # no accuracy is judged on made pictures
     model = load_model(folder, device=how.device, channels_last=trained.model.channels_last)
     views = Views(model.transform, how.tta) if how.tta else None
     data, _ = make_data(trained)  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ def run(main: Callable[[], Any]) -> None:
     OmegaConf.register_new_resolver("cache_root", lambda: str(cache_root()), replace=True)
     try:
         with one_line_errors():
-            arguments = expanded(sys.argv[1:])
+            arguments = [experiment(argument) for argument in expanded(sys.argv[1:])]
             check_groups(arguments, script.parent / "conf")
             sys.argv[1:] = as_typed(arguments, script.stem)
             main()
@@ -59,6 +59,13 @@ def as_typed(arguments: Sequence[str], command: str) -> list[str]:
             argument = f"{key}={_text(value.strip(), lists=_lists(kind), sweeps=sweeps)}"
         done.append(argument)
     return done
+
+
+def experiment(argument: str) -> str:
+    """+experiment= as experiment=: Hydra refuses the + where a group is there with null."""
+    return (
+        argument.lstrip("+") if argument.startswith(("+experiment=", "++experiment=")) else argument
+    )
 
 
 def quoted(text: str) -> str:

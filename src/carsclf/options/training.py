@@ -64,6 +64,7 @@ DATA: Table = below(
         "skip_unreadable": Flag(),
         "split_seed": SEED | Null(),
         "bootstrap": SEED | Null(),
+        "extra": Items(Text()) | Nothing(),
     },
 )
 MODEL: Table = below(
@@ -178,6 +179,21 @@ LR_FINDER: Table = below(
         "use": Word("valley", "steepest", "minimum") | Null(),
     },
 )
+GAN: Table = below(
+    "gan",
+    {
+        "latent": Whole(at_least=1, at_most=4096),
+        "generator_width": Whole(at_least=1, at_most=1024),
+        "critic_width": Whole(at_least=1, at_most=1024),
+        "n_critic": Whole(at_least=1, at_most=100),
+        "penalty": Number(above=0),
+        "lr": Number(above=0),
+        "betas": Items(Number(at_least=0, below=1), count=2),
+        "ema_decay": Number(above=0, below=1),
+        "images_per_class": Whole(at_least=1, at_most=1_000_000),
+        "samples_every": COUNT,
+    },
+)
 LOGGER: Table = below(  # others are wandb.init's own
     "logger",
     {
@@ -190,7 +206,7 @@ OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()
 OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.bootstrap"),
     *("data.class_depth", "data.ignore", "data.table"),
-    "data.sampling",
+    *("data.sampling", "data.extra"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text"),
@@ -205,6 +221,7 @@ TRAINING: Table = {
     **CHANGES,
     **TRAINER,
     **LR_FINDER,
+    **GAN,
     **LOGGER,
 }
 NAMING: Table = {

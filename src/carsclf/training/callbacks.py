@@ -60,11 +60,16 @@ class EpochProgress(Callback):
         self.bar.update(self.task, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}")
         spent = time.perf_counter() - self.began
         left = spent / (epoch - self.first) * (self.epochs - epoch)
-        parts = [f"epoch {epoch:>3}/{self.epochs}", f"train loss {metrics['train/loss']:.3f}"]
-        if "val/loss" in metrics:
-            parts += [f"val loss {metrics['val/loss']:.3f}", f"val top-1 {metrics['val/top1']:.2%}"]
+        parts = [f"epoch {epoch:>3}/{self.epochs}", *self.told(metrics)]
         parts.append(f"{spent:.0f} s, {left:.0f} s left")
         self.bar.console.print("  ".join(parts), highlight=False, soft_wrap=True)
+
+    def told(self, metrics: dict[str, float]) -> list[str]:
+        """What the line says of the metrics."""
+        parts = [f"train loss {metrics['train/loss']:.3f}"]
+        if "val/loss" in metrics:
+            parts += [f"val loss {metrics['val/loss']:.3f}", f"val top-1 {metrics['val/top1']:.2%}"]
+        return parts
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.bar.stop()

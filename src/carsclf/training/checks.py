@@ -34,7 +34,8 @@ def check_training(config: DictConfig) -> None:
     check_untrained(config)
     check_wandb(config.get("logger"))
     check_one_process(config, check_lightning(config.trainer))
-    check_network(config)
+    if "gan" not in config:  # which has networks of its own
+        check_network(config)
 
 
 def check_lengths(config: DictConfig) -> None:

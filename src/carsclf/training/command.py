@@ -22,6 +22,9 @@ from carsclf.options.training import NAMING
 from carsclf.records import Predictions, Run, RunFolder
 from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
+from carsclf.training.gan_checks import check_unread
+from carsclf.training.gan_record import GanRun
+from carsclf.training.gan_run import fit_gan
 from carsclf.training.lr_finder import told
 from carsclf.training.prolong import asked_epochs, prolong
 from carsclf.training.run import fit
@@ -41,11 +44,7 @@ def train(config: DictConfig) -> str:
         config, folder = training_part(config), new_folder(naming)
     files = RunFolder(folder)
     try:
-        if _finished(files):
-            run = Run.read(files.run)
-        else:
-            check_training(config)
-            run = fit(config, folder, resume=True, overrides=repeatable(told))
+        run = _trained(config, files, told)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         said = f"interrupted; {_go_on(folder)}"
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # end the other jobs too
@@ -64,10 +63,23 @@ def train(config: DictConfig) -> str:
         ) from None
     if _rank():
         return str(folder)
+    if isinstance(run, GanRun):
+        return gan_summary(run, files)
     summary(run, folder)
     if HydraConfig.get().mode != RunMode.MULTIRUN:  # a sweep ends with its own
         say_next(_next(run, files))
     return str(folder)
+
+
+def _trained(config: DictConfig, files: RunFolder, told: list[str] | None) -> Run | GanRun:
+    """The run of this configuration: what is left of it, where something was done before."""
+    kind, train = (GanRun, fit_gan) if "gan" in config else (Run, fit)
+    if files.run.is_file() and (done := kind.read(files.run)).finished:
+        return done
+    check_training(config)
+    if "gan" in config:
+        check_unread(told or ())
+    return train(config, files.root, resume=True, overrides=repeatable(told))
 
 
 def _next(run: Run, files: RunFolder) -> str:
@@ -152,10 +164,27 @@ def resumed(folder: Path) -> tuple[Path, DictConfig]:
 
 def fresh_name(config: DictConfig) -> str:
     """Model, mode, data, time and a few random letters: jobs of one second do not collide."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return (
-        f"{config.model.name}-{config.mode.name}-{config.data.name}-{stamp}-{secrets.token_hex(2)}"
-    )
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    what = "wgan" if "gan" in config else f"{config.model.name}-{config.mode.name}"
+    return f"{what}-{config.data.name}-{stamp}"
+
+
+def gan_summary(run: GanRun, files: RunFolder) -> str:
+    """What a GAN came to, on stdout, and what to do with it; returns its folder."""
+    if run.finished:
+        apart = run.metrics["gan/wasserstein"]
+        print(
+            f"WGAN of {run.classes} classes, {run.source}: {run.epochs} epochs of "
+            f"{run.split_sizes['train']} photos in {run.seconds:.0f} s; Wasserstein estimate "
+            f"{apart:.3f} (on what it trained on); seed {run.seed}",
+            f"{run.images_made} pictures in {files.synthetic}",
+            f"run folder: {files.root}",
+            sep="\n",
+        )
+        say_next(f"python train.py {argument('data.extra', [files.synthetic])}")
+    else:
+        print("nothing was trained, as asked", f"run folder: {files.root}", sep="\n")
+    return str(files.root)
 
 
 def summary(run: Run, folder: Path) -> None:
@@ -184,10 +213,6 @@ def summary(run: Run, folder: Path) -> None:
         *found,
         f"run folder: {folder}",
     )
-
-
-def _finished(files: RunFolder) -> bool:
-    return files.run.is_file() and Run.read(files.run).finished
 
 
 def _rank() -> int:

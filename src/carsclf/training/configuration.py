@@ -15,6 +15,7 @@ from carsclf.models.boundary import HEAD
 from carsclf.models.pooling import DEFAULT
 from carsclf.options.kinds import checked
 from carsclf.options.training import LR_FINDER, NAMING, REQUIRED, TRAINING
+from carsclf.training.gan_checks import check_gan
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 TRICKS = ("mixing", "class_weights", "averaging")  # which runs of earlier versions do not have
@@ -37,6 +38,8 @@ def training_part(config: DictConfig) -> DictConfig:
     for group in ("data", "model", "mode"):
         check_known(plain[group], group)
     check_root(plain.data)
+    if "gan" in plain:
+        check_gan(plain)
     check_precision(plain)
     settle_paths(plain)
     tricks = [group for group in TRICKS if group in plain]
@@ -83,7 +86,9 @@ def settle_paths(config: DictConfig) -> None:
         data.root = str(absolute(data.root))
     elif table is not None:  # else it is relative to the root
         data.table = str(absolute(table))
-    check_names([str(path) for path in (data.root, table) if path is not None])
+    if data.get("extra"):
+        data.extra = [str(absolute(folder)) for folder in data.extra]
+    check_names([str(p) for p in (data.root, table, *(data.get("extra") or ())) if p is not None])
 
 
 def check_arguments(settings: DictConfig, group: str) -> None:

@@ -126,8 +126,6 @@ def describe(
     trainer: pl.Trainer,
 ) -> dict[str, Any]:
     """What run.json says of a run besides its results."""
-    packages = ("torch", "torchvision", "pytorch-lightning", "timm", "hydra-core", "carsclf")
-    device = trainer.strategy.root_device
     return {
         "model": config.model.name,
         "weights": weights.origin,
@@ -135,6 +133,16 @@ def describe(
         "weights_source": weights.provenance.source,
         "mode": config.mode.name,
         "boundary": boundary,
+        "channels_last": config.model.channels_last,
+        **surroundings(config, data, trainer),
+    }
+
+
+def surroundings(config: DictConfig, data: CarsDataModule, trainer: pl.Trainer) -> dict[str, Any]:
+    """What run.json says of data and machine, whatever is trained."""
+    packages = ("torch", "torchvision", "pytorch-lightning", "timm", "hydra-core", "carsclf")
+    device = trainer.strategy.root_device
+    return {
         "source": config.data.name + (f" ({config.data.root})" if config.data.root else ""),
         "protocol": data.protocol,
         "split_sizes": {name: len(part) for name, part in data.splits.items()},
@@ -142,7 +150,6 @@ def describe(
         "seed": config.seed,
         "device": f"{trainer.world_size} x {device.type} {device_name(device)}".strip(),
         "precision": config.trainer.precision,
-        "channels_last": config.model.channels_last,
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
     }
 
@@ -161,7 +168,8 @@ def trained(
         "parameters": {"network": parameters, "trained": learnt},
         "epochs": epochs,
         "horizon": config.trainer.max_epochs,
-        "images_trained": epochs * len(data.splits["train"]),
+        "images_trained": epochs * len(data.to_train),
+        "extra": {kind: len(made) for kind, made in data.extra.items()},
         "reported": config.reported,
     }
 

@@ -217,6 +217,7 @@ def quiet() -> None:
         ".*module.s. in eval mode at the start.*",
         ".*smaller than the logging interval.*",
         ".*Checkpoint directory.*",
+        ".*no `validation_step`.*",  # a GAN has none
         ".*ended before the epoch ended.*",  # of chunks it knows nothing; ours end with an epoch
     ):
         warnings.filterwarnings("ignore", message=hint)

@@ -13,6 +13,7 @@ from carsclf.options.command_line import quoted
 from carsclf.options.kinds import checked
 from carsclf.options.table import STUDY
 from carsclf.training.configuration import SEARCH_GROUPS, check_changing, training_part
+from carsclf.training.gan_checks import refuse_gan
 from carsclf.tuning.space import Space
 
 SEARCH_KEYS = (*SEARCH_GROUPS, "resources", "runs", "name", "resume", "look", "hydra")
@@ -51,6 +52,7 @@ class Composition:
         with open_dict(config):
             del config["hydra"]
         refuse_finder(config)
+        refuse_gan(config)
         config = checked(config, STUDY)
         return cls(config, own, choices)
 
