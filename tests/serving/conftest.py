@@ -17,9 +17,7 @@ from carsclf.serving.settings import Limits, Settings
 from tests.conftest import ROOT
 from tests.inference.plain import make_model
 
-LIMITS = Limits(
-    images=4, image_bytes=100_000, request_bytes=300_000, pixels=1_000_000, waiting=64
-)
+LIMITS = Limits(images=4, image_bytes=100_000, request_bytes=300_000, pixels=1_000_000, waiting=64)
 
 
 @pytest.fixture
@@ -52,7 +50,9 @@ def settings(model: Path, tmp_path: Path) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def started(settings: Callable[..., Settings]) -> Iterator[Callable[..., tuple[TestClient, Service]]]:
+def started(
+    settings: Callable[..., Settings],
+) -> Iterator[Callable[..., tuple[TestClient, Service]]]:
     """Starts services in this process, which end with the test."""
     with ExitStack() as running:
 

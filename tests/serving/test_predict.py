@@ -115,7 +115,9 @@ def png_of(width: int, height: int) -> bytes:
     """A PNG that claims a size, with next to nothing in it."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
@@ -185,7 +187,11 @@ def test_forms_that_hold_no_pictures_or_too_many(started: Started, photos: list[
     assert "more than 4 pictures" in told.json()["detail"]
     assert client.post("/predict", files=files(photos[:1] * 50)).status_code == 400
     form = {"Content-Type": "multipart/form-data; boundary=x"}
-    for body in (b"", b"--x--\r\n", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--'):
+    for body in (
+        b"",
+        b"--x--\r\n",
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--',
+    ):
         assert client.post("/predict", content=body, headers=form).status_code == 400
     nameless = {"Content-Type": "multipart/form-data"}
     assert client.post("/predict", content=b"--x", headers=nameless).status_code == 400
@@ -301,8 +307,14 @@ def test_a_body_that_never_ends_is_given_up(started: Started, photos: list[Path]
             sent.append(message)
 
         scope = {
-            **{"type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict"},
-            **{"query_string": b"", "headers": [], "http_version": "1.1", "scheme": "http"},
+            "type": "http",
+            "method": "POST",
+            "path": "/predict",
+            "raw_path": b"/predict",
+            "query_string": b"",
+            "headers": [],
+            "http_version": "1.1",
+            "scheme": "http",
         }
         app.state.service = service
         await app(scope, receive, send)
