@@ -84,7 +84,7 @@ def process(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str
         said = ""
         for line in child.stdout:
             said += line
-            if found := re.search(r"serving .* on (http://\S+)", line):
+            if found := re.search(r"serving \S+ on (http://\S+)", line):
                 return child, found[1]
         raise AssertionError(said)
 

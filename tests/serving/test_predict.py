@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import torch
@@ -106,7 +105,7 @@ def test_requests_go_through_the_network_together(
     assert sizes[before:] == [1]
 
 
-async def _together(client: TestClient, contents: list[bytes]) -> list[httpx.Response]:
+async def _together(client: TestClient, contents: list[bytes]) -> list[Any]:
     send = asyncio.to_thread
     return await asyncio.gather(*(send(client.post, "/predict?top=3", content=c) for c in contents))
 
