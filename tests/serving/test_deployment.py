@@ -167,6 +167,7 @@ def test_models_that_are_not_for_deployment(
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no run": ([], "run has no value: give it as run="),
     "missing run": (["run=nowhere"], "is no folder: give a run folder"),
+    "both": (["evaluations=a.csv"], "imports them and serves nothing"),
     "port": (["port=99999"], "port=99999: expected a whole number"),
     "batch": (["max_batch=0"], "max_batch=0: expected"),
     "waiting": (["limits.waiting=4"], "limits.images=32 exceeds limits.waiting=4"),

@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from carsclf.errors import ConfigError
 from carsclf.inference.predict import load_model
-from carsclf.serving.database import MODELS, PREDICTIONS, Database
+from carsclf.serving.database import MODELS, PREDICTIONS, Database, file_url
 from carsclf.serving.log import PredictionLog
 from carsclf.serving.service import Service
 from carsclf.serving.spool import Spool
@@ -267,6 +267,10 @@ def test_logs_that_cannot_be(tmp_path: Path) -> None:
     for log in ("", "log.sqlite", "mysql://host/log", "sqlite://", "sqlite:///:memory:"):
         with pytest.raises(ConfigError, match="expected sqlite:///<file> or postgresql://"):
             Database(log)
+    odd = tmp_path / "größe?a=b #1 %20"
+    odd.mkdir()
+    assert Database(file_url(odd / "log.sqlite")).write([record("a")]) == []
+    assert [row["request_id"] for row in rows(odd / "log.sqlite")] == ["a"]
     shown = Database("postgresql://me:secret@host/log").shown
     assert "secret" not in shown
 
@@ -357,7 +361,7 @@ def test_postgresql_keeps_the_log_and_may_go_down(
     url, server = postgresql
     client, service = started(log=url)
     content = photos[0].read_bytes()
-    first = client.post("/predict", content=content, headers={"X-Client": "grün"}).json()
+    first = client.post("/predict", content=content, headers={"X-Client": "app"}).json()
     assert service.log.flush(30)
     server("stop")
     later = [client.post("/predict", content=content) for _ in range(5)]

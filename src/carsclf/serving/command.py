@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from carsclf.errors import ConfigError, DataError
 from carsclf.options.kinds import checked
 from carsclf.options.serving import SERVE
-from carsclf.serving.database import Database
+from carsclf.serving.database import Database, file_url
 from carsclf.serving.evaluations import import_evaluations
 from carsclf.serving.settings import Limits, Settings
 
@@ -21,8 +21,10 @@ def serve(config: DictConfig) -> None:
     """Serves until it is told to end; with `evaluations` it imports them instead."""
     config = checked(config, SERVE)
     folder = Path(str(config.folder)).expanduser().absolute()
-    log = str(config.log or f"sqlite:///{folder / 'log.sqlite'}")
+    log = str(config.log or file_url(folder / "log.sqlite"))
     if config.evaluations is not None:
+        if config.run is not None:
+            raise ConfigError("evaluations= imports them and serves nothing: remove it or run=")
         return _import(log, Path(str(config.evaluations)))
     settings = read_settings(config, folder, log)
     own = OmegaConf.to_container(config.serving)

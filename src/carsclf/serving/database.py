@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     JSON,
+    URL,
     Column,
     Connection,
     DateTime,
@@ -65,6 +67,11 @@ EVALUATIONS = Table(
 )
 KINDS = {"model": MODELS, "prediction": PREDICTIONS}
 BAD_ROW = (errors.DataError, errors.IntegrityError)  # the row's fault, not the database's
+
+
+def file_url(path: Path) -> str:
+    """Of an SQLite file, whatever letters its path holds."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 class Database:

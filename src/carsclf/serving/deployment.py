@@ -41,12 +41,17 @@ def load_served(folder: AnyPath, device: str = "auto") -> Served:
     deployed.
     """
     root = Path(folder).expanduser().resolve()  # a link may point elsewhere in the meantime
+    weights = RunFolder(root).weights
+    before = file_identity(weights)
     model = load_model(root, device=device)
     refuse_unfit(root, model.card.weights)
     size = model.card.eval_transform["size"]
     model.predict(np.zeros((size, size, 3), np.uint8))
-    with RunFolder(root).weights.open("rb") as file:
-        return Served(model, root.name, hashlib.file_digest(file, "sha256").hexdigest())
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if file_identity(weights) != before:
+        raise CheckpointError(f"{weights} changed while it was read: start again")
+    return Served(model, root.name, digest)
 
 
 def refuse_unfit(root: Path, weights: str) -> None:
@@ -89,7 +94,7 @@ class Deployment:
 
     def __init__(self, run: str, device: str, on_load: Callable[[Served], None]) -> None:
         self._run, self._device, self._on_load = run, device, on_load
-        self._stop = threading.Event()
+        self._stop, self._guard = threading.Event(), threading.Lock()
         self._loaded = self._before = self._identity()
         self.problem: str | None = None
         self.current = self._load()
@@ -102,6 +107,10 @@ class Deployment:
 
     def look(self) -> None:
         """One look at the folder."""
+        with self._guard:
+            self._look()
+
+    def _look(self) -> None:
         now = self._identity()
         if now is None:
             self.problem = f"{self._run} holds no model any more: the last one goes on answering"
