@@ -1,5 +1,6 @@
 """The service in this process."""
 
+import signal
 import socket
 from contextlib import suppress
 
@@ -13,20 +14,39 @@ from carsclf.serving.settings import Settings
 GRACE = 30  # seconds for what is being answered when the service is told to end
 
 
+class Server(uvicorn.Server):
+    """Says where it answers as soon as it does."""
+
+    def __init__(self, config: uvicorn.Config, said: str) -> None:
+        super().__init__(config)
+        self._said = said
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._said, flush=True)
+
+
 def serve_here(settings: Settings, host: str, port: int) -> None:
     """Answers until Ctrl-C or SIGTERM, then what is being asked, then ends."""
     service = Service(settings)
     listening = _bound(host, port)
     app = create_app(lambda: service, settings.limits.request_bytes)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE)
-    )
     shown = f"[{host}]" if ":" in host else host
     here = f"http://{shown}:{listening.getsockname()[1]}"
-    print(f"serving {service.deployment.current.version} on {here} (described on {here}/docs)")
-    print(f"log: {service.log.database.shown}", flush=True)
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again when all is done
-        server.run(sockets=[listening])
+    said = (
+        f"serving {service.deployment.current.version} on {here} (described on {here}/docs)\n"
+        f"log: {service.log.database.shown}"
+    )
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE
+    )
+    signal.signal(signal.SIGTERM, _end)
+    with suppress(KeyboardInterrupt):  # uvicorn raises it, and SIGTERM, again when all is done
+        Server(config, said).run(sockets=[listening])
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(0)
 
 
 def _bound(host: str, port: int) -> socket.socket:
