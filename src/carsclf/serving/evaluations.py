@@ -46,7 +46,9 @@ def keep_evaluations(database: Database, rows: Sequence[Evaluation]) -> list[str
             insert = database.insert(EVALUATIONS)
             new = {name: insert.excluded[name] for name in ("true_class", "note", "time")}
             keys = ["request_id", "image", "who"]
-            connection.execute(insert.on_conflict_do_update(keys, set_=new), list(good.values()))
+            connection.execute(
+                insert.on_conflict_do_update(index_elements=keys, set_=new), list(good.values())
+            )
     return reasons
 
 
