@@ -125,7 +125,7 @@ class TrainedModel:
 
     def _batch(self, pictures: list[torch.Tensor | DataError]) -> Iterator[Prediction | DataError]:
         readable = [picture for picture in pictures if isinstance(picture, torch.Tensor)]
-        rows = iter(self._probabilities(torch.stack(readable)) if readable else ())
+        rows = iter(self.probabilities(torch.stack(readable)) if readable else ())
         for picture in pictures:
             if isinstance(picture, DataError):
                 yield picture
@@ -133,7 +133,8 @@ class TrainedModel:
                 yield Prediction.of(next(rows), self.card.class_names)
 
     @torch.inference_mode()
-    def _probabilities(self, pictures: torch.Tensor) -> np.ndarray:
+    def probabilities(self, pictures: torch.Tensor) -> np.ndarray:
+        """(n, k) float32 of pictures as evaluation shows them, (n, 3, size, size) uint8."""
         probabilities = self({"pictures": pictures}).float().softmax(1).cpu().numpy()
         if not np.isfinite(probabilities).all():
             raise CheckpointError(

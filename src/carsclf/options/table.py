@@ -14,6 +14,7 @@ from carsclf.options.kinds import (
     Whole,
     Word,
 )
+from carsclf.options.serving import SERVE
 from carsclf.options.training import (
     COUNT,
     METRICS,
@@ -119,4 +120,5 @@ COMMANDS: dict[str, Table] = {
     "evaluate": EVALUATE,
     "predict": PREDICT,
     "report": REPORT,
+    "serve": SERVE,
 }

@@ -1,0 +1,1 @@
+"""A trained model over HTTP, and the log of what it said."""

@@ -1,0 +1,82 @@
+"""What the service says, as its OpenAPI page tells it."""
+
+from pydantic import BaseModel, Field
+
+
+class Ranked(BaseModel):
+    name: str
+    probability: float
+
+
+class Pictured(BaseModel):
+    """One picture's prediction."""
+
+    image: int = Field(description="its place in the request, from 0")
+    sha256: str = Field(description="of the picture's file")
+    predicted: str
+    probability: float
+    top: list[Ranked] = Field(description="the most probable classes, best first")
+    openness: float | None = Field(description="how much it looks like none of the classes")
+
+
+class Answer(BaseModel):
+    request_id: str = Field(description="under which each picture is logged")
+    version: str = Field(description="of the model: run folder @ hash of its weights")
+    seconds: float
+    images: list[Pictured]
+
+
+class ModelTold(BaseModel):
+    version: str
+    run: str
+    sha256: str = Field(description="of model.safetensors")
+    network: str
+    class_names: list[str]
+    transform: dict[str, str | int] = Field(description="what a picture goes through")
+    crop: str = Field(description="box: trained on cars cut out; give it such pictures")
+    weights: str = Field(description="that its training began with")
+    weights_license: str | None
+    weights_source: dict[str, str]
+
+
+class Reason(BaseModel):
+    detail: str
+
+
+class EvaluationGiven(BaseModel):
+    """The true class of a picture that was predicted."""
+
+    request_id: str = Field(max_length=64)
+    image: int = Field(0, ge=0, lt=1_000_000)
+    true_class: str = Field(max_length=1000, pattern=r"^[^\x00]*$")
+    who: str = Field(max_length=200, pattern=r"^[^\x00]*$")
+    note: str = Field("", max_length=10_000, pattern=r"^[^\x00]*$")
+
+
+class RefusedRow(BaseModel):
+    row: int = Field(description="its place in the list, from 0")
+    reason: str
+
+
+class EvaluationsTold(BaseModel):
+    kept: int
+    refused: list[RefusedRow]
+
+
+PICTURES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "images": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                    },
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+"""The body of a prediction, which is read by hand: its size is limited while it arrives."""

@@ -1,0 +1,155 @@
+"""Pictures of many requests go through the network together."""
+
+import asyncio
+import math
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from carsclf.serving.deployment import Served, openness
+from carsclf.serving.refusal import Refusal
+from carsclf.serving.settings import Limits
+
+
+class Gate:
+    """Counts what is between its arrival and its answer, and refuses what is too much of it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.pictures = self.bytes = 0
+
+    @contextmanager
+    def entered(self, size: int) -> Iterator["Place"]:
+        """For a request of so many bytes, before its body is read. Raises Refusal."""
+        place = Place(self)
+        try:
+            place.take(1, size)
+            yield place
+        finally:
+            self.pictures -= place.pictures
+            self.bytes -= place.bytes
+
+    def refuse(self, pictures: int, size: int) -> bool:
+        most, most_bytes = self._limits.waiting, self._limits.waiting_bytes
+        return self.pictures + pictures > most or self.bytes + size > most_bytes
+
+
+@dataclass
+class Place:
+    """What one request holds of a gate."""
+
+    gate: Gate
+    pictures: int = 0
+    bytes: int = 0
+
+    def take(self, pictures: int, size: int = 0) -> None:
+        if self.gate.refuse(pictures, size):
+            raise Refusal(503, "too many pictures are waiting: come again")
+        self.pictures += pictures
+        self.bytes += size
+        self.gate.pictures += pictures
+        self.gate.bytes += size
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the network said of one picture. probabilities: (k,) float32."""
+
+    probabilities: np.ndarray
+    openness: float | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    served: Served  # that prepared the picture, and answers it, whichever model came since
+    picture: torch.Tensor
+    answer: "asyncio.Future[Said]"
+
+
+class Batcher:
+    """One thread that runs the network on what waits: up to `max_batch` pictures of one model.
+
+    It waits up to `max_delay` seconds after the first of them for others, though not where none is
+    on its way: a lone client is answered at once, and while the network works the next batch
+    gathers by itself.
+    """
+
+    def __init__(self, gate: Gate, max_batch: int, max_delay: float) -> None:
+        self._gate, self._most, self._delay = gate, max_batch, max_delay
+        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="network", daemon=True)
+        self.answered = -math.inf  # when the network last did, by time.monotonic
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._queue.put(None)
+
+    def predict(self, served: Served, pictures: list[torch.Tensor]) -> "asyncio.Future[list[Said]]":
+        """For each picture, in order. Called in the event loop."""
+        loop = asyncio.get_running_loop()
+        waiting = [Waiting(served, picture, loop.create_future()) for picture in pictures]
+        for item in waiting:
+            self._queue.put(item)
+        return asyncio.gather(*(item.answer for item in waiting))
+
+    def _work(self) -> None:
+        item = self._queue.get()
+        while item is not None:
+            batch, item = self._gather(item)
+            self._answer(batch)
+            item = item or self._queue.get()
+
+    def _gather(self, first: Waiting) -> tuple[list[Waiting], Waiting | None]:
+        """A batch, and what was taken from the queue but belongs to another model's."""
+        batch, until = [first], time.monotonic() + self._delay
+        while len(batch) < self._most:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                left = until - time.monotonic()
+                if left <= 0 or self._gate.pictures <= len(batch):
+                    break
+                try:
+                    item = self._queue.get(timeout=min(left, 0.001))
+                except queue.Empty:
+                    continue
+            if item is None:
+                self._queue.put(None)
+                break
+            if item.served is not first.served:
+                return batch, item
+            batch.append(item)
+        return batch, None
+
+    def _answer(self, batch: list[Waiting]) -> None:
+        loop = batch[0].answer.get_loop()
+        try:
+            pictures = torch.stack([item.picture for item in batch])
+            probabilities = batch[0].served.model.probabilities(pictures)
+            scores = openness(batch[0].served, pictures, probabilities)
+            said = [Said(row, score) for row, score in zip(probabilities, scores, strict=True)]
+            self.answered = time.monotonic()
+        except Exception as error:  # of one batch; the next may fare better
+            loop.call_soon_threadsafe(_fail, batch, error)
+        else:
+            loop.call_soon_threadsafe(_deliver, batch, said)
+
+
+def _deliver(batch: list[Waiting], said: list[Said]) -> None:
+    for item, each in zip(batch, said, strict=True):
+        if not item.answer.done():
+            item.answer.set_result(each)
+
+
+def _fail(batch: list[Waiting], error: Exception) -> None:
+    for item in batch:
+        if not item.answer.done():
+            item.answer.set_exception(error)

@@ -1,0 +1,154 @@
+"""The prediction log as tables of SQLite or PostgreSQL; docs/serving.md tells what they hold."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    URL,
+    Column,
+    Connection,
+    DateTime,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy import exc as errors
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.pool import NullPool
+
+from carsclf.errors import ConfigError
+from carsclf.serving.spool import Record
+
+SCHEMA = MetaData()
+MODELS = Table(
+    "models",
+    SCHEMA,
+    Column("version", Text, primary_key=True),  # <run>@<first 16 digits of sha256>
+    Column("run", Text, nullable=False),
+    Column("sha256", Text, nullable=False),  # of model.safetensors
+    Column("class_names", JSON, nullable=False),
+    Column("time", DateTime(timezone=True), nullable=False),  # first served
+)
+PREDICTIONS = Table(
+    "predictions",
+    SCHEMA,
+    Column("request_id", Text, primary_key=True),
+    Column("image", Integer, primary_key=True, autoincrement=False),  # in its request, from 0
+    Column("time", DateTime(timezone=True), nullable=False, index=True),
+    Column("version", Text, nullable=False, index=True),
+    Column("sha256", Text, nullable=False, index=True),  # of the picture's file
+    Column("predicted", Text, nullable=False),
+    Column("probability", Float, nullable=False),
+    Column("top", JSON, nullable=False),  # [[class, probability], ...], five of them
+    Column("openness", Float),
+    Column("seconds", Float, nullable=False),  # from the request's arrival to its logging
+    Column("client", Text),
+    Column("photo", Text),  # below the folder of photos, where they are kept
+)
+EVALUATIONS = Table(
+    "evaluations",
+    SCHEMA,
+    Column("request_id", Text, primary_key=True),
+    Column("image", Integer, primary_key=True, autoincrement=False),
+    Column("who", Text, primary_key=True),  # whose later word replaces the earlier
+    Column("true_class", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("time", DateTime(timezone=True), nullable=False),
+)
+KINDS = {"model": MODELS, "prediction": PREDICTIONS}
+BAD_ROW = (errors.DataError, errors.IntegrityError)  # the row's fault, not the database's
+
+
+def file_url(path: Path) -> str:
+    """Of an SQLite file, whatever letters its path holds."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+class Database:
+    """The tables behind a URL. All methods raise SQLAlchemyError where it cannot be reached."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._made = False
+
+    @property
+    def shown(self) -> str:
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction; the tables are made where there are none."""
+        try:
+            with self.engine.begin() as connection:
+                if not self._made:
+                    SCHEMA.create_all(connection)
+                yield connection
+            self._made = True
+        except errors.SQLAlchemyError:
+            self._made = False  # the file may have been removed, the server set up anew
+            raise
+
+    def write(self, records: Sequence[Record]) -> list[tuple[Record, str]]:
+        """Records that are there already are passed over; returns those refused, and why."""
+        try:
+            with self.begin() as connection:
+                self._insert(connection, records)
+        except BAD_ROW as error:
+            if len(records) == 1:
+                return [(records[0], _said(error))]
+            half = len(records) // 2
+            return [*self.write(records[:half]), *self.write(records[half:])]
+        return []
+
+    def _insert(self, connection: Connection, records: Sequence[Record]) -> None:
+        for kind, table in KINDS.items():
+            rows = [_row(record, table) for record in records if record["kind"] == kind]
+            if rows:
+                connection.execute(self.insert(table).on_conflict_do_nothing(), rows)
+
+    @property
+    def insert(self) -> Callable[[Table], Any]:
+        return postgresql.insert if self.engine.dialect.name == "postgresql" else sqlite.insert
+
+
+def _row(record: Record, table: Table) -> Record:
+    """Of a record that may be another version's."""
+    row = {column.name: record.get(column.name) for column in table.columns}
+    return row | {"time": datetime.fromtimestamp(record["time"], UTC)}
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+
+
+def _engine(text: str) -> Engine:
+    try:
+        url = make_url(text)
+    except errors.ArgumentError:
+        raise ConfigError(
+            f"log={text}: expected sqlite:///<file> or postgresql://<user>@<host>/<database>"
+        ) from None
+    kind = url.get_backend_name()
+    if kind == "sqlite" and url.database not in (None, "", ":memory:"):
+        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 10})
+        event.listen(engine, "connect", _write_ahead)
+        return engine
+    if kind not in ("postgresql", "postgres"):
+        raise ConfigError(f"log={url}: expected sqlite:///<file> or postgresql://...")
+    url = url.set(drivername="postgresql+psycopg")
+    return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+
+def _write_ahead(connection: Any, _: Any) -> None:
+    """Readers, such as a report, and the writer do not wait for each other."""
+    connection.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,143 @@
+"""The model that answers, and the folder or link from which the next one is taken."""
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from carsclf.data.images import file_identity
+from carsclf.errors import CheckpointError, one_line
+from carsclf.files import AnyPath
+from carsclf.inference.predict import TrainedModel, load_model
+from carsclf.records import RunFolder
+
+log = logging.getLogger(__name__)
+EVERY = 1.0  # seconds between two looks at the folder
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A model with what names it in every answer."""
+
+    model: TrainedModel
+    run: str  # the run folder's name
+    sha256: str  # of model.safetensors
+
+    @property
+    def version(self) -> str:
+        return f"{self.run}@{self.sha256[:16]}"
+
+
+def load_served(folder: AnyPath, device: str = "auto") -> Served:
+    """The model of a run folder, tried once.
+
+    Raises CheckpointError for one that cannot be loaded, gives no numbers, or is not to be
+    deployed.
+    """
+    root = Path(folder).expanduser().resolve()  # a link may point elsewhere in the meantime
+    weights = RunFolder(root).weights
+    before = file_identity(weights)
+    model = load_model(root, device=device)
+    refuse_unfit(root, model.card.weights)
+    size = model.card.eval_transform["size"]
+    model.predict(np.zeros((size, size, 3), np.uint8))
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if file_identity(weights) != before:
+        raise CheckpointError(f"{weights} changed while it was read: start again")
+    return Served(model, root.name, digest)
+
+
+def refuse_unfit(root: Path, weights: str) -> None:
+    """Raises CheckpointError for a model that is marked as unfit to be deployed."""
+    if weights == "random":
+        raise CheckpointError(
+            f"{root} was trained from random weights, as no ImageNet weights could be had: train "
+            "it again with model.weights=imagenet, or model.weights=none if that was meant"
+        )
+    for path in (RunFolder(root).card, RunFolder(root).run):
+        marks = json.loads(path.read_text()) if path.is_file() else {}
+        if marks.get("deployable") is False:
+            raise CheckpointError(
+                f"{root} is not for deployment: {path.name} says deployable=false"
+            )
+        if marks.get("leak"):
+            raise CheckpointError(
+                f"{root} is not for deployment: {path.name} says that its training saw photos of "
+                f"its test (leak={marks['leak']})"
+            )
+
+
+def openness(
+    served: Served, pictures: torch.Tensor, probabilities: np.ndarray
+) -> list[float | None]:
+    """How much each picture looks like none of the classes; None where that is not measured.
+
+    pictures: (n, 3, size, size) uint8, probabilities: (n, k). No score exists yet: what computes
+    one belongs here, and is logged with each prediction.
+    """
+    return [None] * len(probabilities)
+
+
+class Deployment:
+    """The current model; `start` looks after the folder and takes what is newly there.
+
+    A change counts once two looks agree on it, so that a copy in progress is not read. What cannot
+    be loaded, or has gone, leaves the current model where it is, and `problem` says so.
+    """
+
+    def __init__(self, run: str, device: str, on_load: Callable[[Served], None]) -> None:
+        self._run, self._device, self._on_load = run, device, on_load
+        self._stop, self._guard = threading.Event(), threading.Lock()
+        self._loaded = self._before = self._identity()
+        self.problem: str | None = None
+        self.current = self._load()
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="deployment", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def look(self) -> None:
+        """One look at the folder."""
+        with self._guard:
+            self._look()
+
+    def _look(self) -> None:
+        now = self._identity()
+        if now is None:
+            self.problem = f"{self._run} holds no model any more: the last one goes on answering"
+        elif now == self._loaded:
+            self.problem = None if self._before is None else self.problem
+        elif now == self._before:
+            self._loaded = now
+            try:
+                before, self.current = self.current, self._load()
+                self.problem = None
+                log.info("now serving %s, no longer %s", self.current.version, before.version)
+            except Exception as error:  # whatever is wrong with it, the current model answers
+                self.problem = f"another model was not taken: {one_line(error)}"
+                log.warning(self.problem)
+        self._before = now
+
+    def _watch(self) -> None:
+        while not self._stop.wait(EVERY):
+            self.look()
+
+    def _load(self) -> Served:
+        served = load_served(self._run, self._device)
+        self._on_load(served)
+        return served
+
+    def _identity(self) -> list[str | int] | None:
+        """Changes with the files that make the model; None where they are not there."""
+        root = Path(self._run).expanduser().resolve()
+        card, weights = (file_identity(p) for p in (RunFolder(root).card, RunFolder(root).weights))
+        return [str(root), *card, *weights] if card and weights else None
