@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.decoding import DECODERS
+from carsclf.data.exclude import Exclusion, keep_classes, leave_out, named_in, read_exclusion
 from carsclf.data.images import check_crop, file_identity, unreadable
 from carsclf.data.packed import open_pack
 from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
@@ -30,12 +32,18 @@ log = logging.getLogger(__name__)
 
 def make_data(config: DictConfig) -> tuple[CarsDataModule, list[str]]:
     """The DataModule of a training's configuration, and the ids of photos left out."""
+    source, settings = make_source(config)
+    augmentation = instantiate(config.augmentation)
+    return build_data(source, augmentation, cache=cache_root(), seed=config.seed, **settings)
+
+
+def make_source(config: DictConfig) -> tuple[Source, dict[str, Any]]:
+    """The source of a training's configuration, and the settings that are not the source's."""
     settings: dict[str, Any] = OmegaConf.to_container(config.data, resolve=True)  # type: ignore[assignment]
     settings.pop("name")  # for people
     own = settings.keys() - signature(build_data).parameters.keys() - {"source"}
     source = instantiate(settings.pop("source"), **{key: settings.pop(key) for key in own})
-    augmentation = instantiate(config.augmentation)
-    return build_data(source, augmentation, cache=cache_root(), seed=config.seed, **settings)
+    return source, settings
 
 
 def build_data(
@@ -62,6 +70,7 @@ def build_data(
     bootstrap: int | None = None,
     packed: bool = True,
     sampling: str = "natural",
+    exclude: str | None = None,
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
@@ -71,8 +80,12 @@ def build_data(
     left_out = {id: why for pack in packs.values() for id, why in pack.unreadable.items()}
     if not packed:
         left_out = why_unreadable(source.samples, cache)
+    known = {sample.id for sample in source.samples}
+    exclusion = None if exclude is None else read_exclusion(exclude, known)
     whole = source = _readable(source, left_out, skip=skip_unreadable)
-    if classes or min_images_per_class:
+    if exclusion is not None:
+        source = keep_classes(source, exclusion.ids, classes, min_images_per_class)
+    elif classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
     if protocol == "auto":
         protocol = source.own_protocol
@@ -85,6 +98,9 @@ def build_data(
         fraction=fraction,
     )
     divided = {sample.id for part in splits.values() for sample in part}
+    if exclusion is not None:
+        exclusion = replace(exclusion, parts=named_in(splits, exclusion))
+        splits = leave_out(splits, exclusion, source.class_names)
     if bootstrap is not None:
         splits["train"] = resampled(splits["train"], bootstrap)
     module = CarsDataModule(
@@ -101,6 +117,7 @@ def build_data(
         packs=packs,
         noted=source.noted,
         sampling=sampling,
+        exclusion=exclusion,
     )
     # of several processes, one
     rank_zero_only(log.info)("%s", what_was_read(whole, module, divided))
@@ -132,10 +149,10 @@ def pick_workers(workers: int | str, *, packed: bool) -> int:
     return min(8, cores // 2)
 
 
-def what_was_read(source: Source, module: CarsDataModule, divided: Collection[str]) -> str:
+def what_was_read(source: Source, module: CarsDataModule, divided: set[str]) -> str:
     """One line: classes, photos per split and whence these, and what was left out and why.
 
-    divided: ids of all splits before data.bootstrap drew from those of training.
+    divided: ids of all splits before data.exclude, and before data.bootstrap drew from training.
     """
     names, splits = module.class_names, module.splits
     used = {sample.id for part in splits.values() for sample in part}
@@ -143,7 +160,9 @@ def what_was_read(source: Source, module: CarsDataModule, divided: Collection[st
     targets = {source.class_names.index(name) for name in others}
     rest = [s.id for s in source.samples if s.id not in divided and s.target not in targets]
     left_out = {**source.left_out, "classes not asked for": others, "beyond data.fraction": rest}
-    left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used)
+    excluded = module.exclusion.ids if module.exclusion else frozenset()
+    left_out["named by data.exclude"] = sorted(excluded & divided)
+    left_out["not drawn by data.bootstrap"] = sorted(divided - used - excluded)
     seen = {sample.given for sample in source.samples}
     given = [name for name in ("train", "val", "test") if name in seen]
     how = "drawn"
@@ -157,7 +176,19 @@ def what_was_read(source: Source, module: CarsDataModule, divided: Collection[st
         f"data: {len(names)} classes ({list_some(names, 4)}), {parts} photos ({module.protocol}: "
         f"{how}) below {shown(str(source.root))}"
         f"{told_left_out({why: what for why, what in left_out.items() if what})}"
+        f"{_told_unknown(module.exclusion)}"
     )
+
+
+def _told_unknown(exclusion: Exclusion | None) -> str:
+    """A clause about a list that names nothing, or photos that are not there."""
+    if exclusion is None:
+        return ""
+    if not exclusion.ids and not exclusion.unknown:
+        return f"; data.exclude={shown(exclusion.file)} is an empty list"
+    unknown = exclusion.unknown
+    said = f"{len(unknown)} ids of data.exclude are no photos here ({list_some(unknown, 3)})"
+    return f"; {said}" if unknown else ""
 
 
 def why_unreadable(samples: Sequence[Sample], cache: Path) -> dict[str, str]:

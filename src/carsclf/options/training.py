@@ -64,6 +64,7 @@ DATA: Table = below(
         "skip_unreadable": Flag(),
         "split_seed": SEED | Null(),
         "bootstrap": SEED | Null(),
+        "exclude": Text() | Null(),
     },
 )
 MODEL: Table = below(
@@ -190,7 +191,7 @@ OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()
 OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.bootstrap"),
     *("data.class_depth", "data.ignore", "data.table"),
-    "data.sampling",
+    *("data.sampling", "data.exclude"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text"),

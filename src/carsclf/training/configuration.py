@@ -83,7 +83,10 @@ def settle_paths(config: DictConfig) -> None:
         data.root = str(absolute(data.root))
     elif table is not None:  # else it is relative to the root
         data.table = str(absolute(table))
-    check_names([str(path) for path in (data.root, table) if path is not None])
+    exclude = data.get("exclude")
+    if exclude is not None:
+        data.exclude = str(absolute(exclude))
+    check_names([str(path) for path in (data.root, table, exclude) if path is not None])
 
 
 def check_arguments(settings: DictConfig, group: str) -> None:
