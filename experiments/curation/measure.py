@@ -9,6 +9,7 @@ that the cars themselves hold) into <folder>. One thread; features are kept in $
 import argparse
 import dataclasses
 import io
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.images import read_picture
 from carsclf.data.samples import Sample
 from carsclf.data.splits import shuffled
+from carsclf.data.stanford_cars import stanford_cars
+from carsclf.files import cache_root
 from carsclf.training.configuration import training_part
 from carsclf.training.finish import git_commit
 
@@ -45,12 +48,22 @@ COMMON = [
 DATA = {
     "cars": ["data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"],
     "scenes": ["data=folder"],
+    "audi and bmw": [],
 }
+
+
+def two_makes(root: Path) -> list[str]:
+    """The classes of two makes."""
+    return [n for n in stanford_cars(root).class_names if n.split()[0] in ("Audi", "BMW")]
+
+
 NOISE, FOLDS, COPIED = 0.05, 5, 100
 
 
 def opened(name: str, root: Path, weights: Path) -> tuple[CarsDataModule, Backbone, dict[str, Any]]:
-    own = [*DATA[name], f"data.root={root}", f"model.weights={weights}"]
+    own = [*(DATA[name] or DATA["cars"]), f"data.root={root}", f"model.weights={weights}"]
+    if name == "audi and bmw":
+        own.append(f"data.classes={json.dumps(two_makes(root))}")
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = training_part(compose("train", [*COMMON, *own]))
     data, _ = make_data(config)
@@ -145,7 +158,7 @@ def copies(data: CarsDataModule, backbone: Backbone, rows: dict[str, Any]) -> tu
             for part in (new[i : i + 50] for i in range(0, len(new), 50))
         ])  # fmt: skip
         everything = [*samples, *new]
-        measures = measure(everything, Path(folder) / "photos.parquet")
+        measures = measure(everything, cache_root() / "curation" / "photos.parquet")
     library = Library(
         everything, [*splits, *["train"] * len(new)], data.class_names,
         unit_rows(np.concatenate([x, more.numpy()])), measures, None,  # type: ignore[arg-type]
@@ -170,6 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name in ("cars", "scenes", "weights", "folder"):
         parser.add_argument(name, type=lambda text: Path(text).resolve())
+    parser.add_argument("--seeds", type=int, default=3, help="of all cars")
     asked = parser.parse_args()
     commit = str(git_commit())[:7]
 
@@ -177,15 +191,16 @@ def main() -> None:
         pd.DataFrame(rows).assign(recorded_in=commit).to_csv(asked.folder / name, index=False)
 
     noisy: list[dict] = []
-    for name in ("scenes", "cars"):
-        data, backbone, rows = opened(name, getattr(asked, name), asked.weights)
-        for seed in range(3):
-            noisy += labels(name, data, rows, seed)
-            write("results.csv", noisy)
+    for name in ("scenes", "audi and bmw", "cars"):
+        root = asked.scenes if name == "scenes" else asked.cars
+        data, backbone, rows = opened(name, root, asked.weights)
         if name == "cars":
             results, own = copies(data, backbone, rows)
             write("copies.csv", results)
             write("pairs.csv", own)
+        for seed in range(asked.seeds if name == "cars" else 3):
+            noisy += labels(name, data, rows, seed)
+            write("results.csv", noisy)
 
 
 if __name__ == "__main__":

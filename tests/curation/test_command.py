@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,11 +20,11 @@ def run(planted: Planted, command: Command, tmp_path: Path) -> Path:
     return tmp_path / "runs/train/one"
 
 
-def findings(run: Path) -> pd.DataFrame:
+def findings(run: Path) -> Any:
     return pd.read_parquet(run / "curation/findings.parquet")
 
 
-def pairs(table: pd.DataFrame) -> set[frozenset[str]]:
+def pairs(table: Any) -> set[frozenset[str]]:
     return {frozenset(pair) for pair in zip(table["id"], table["other"], strict=True)}
 
 

@@ -75,7 +75,8 @@ def test_light_and_shape_and_size() -> None:
     sharp[6] = np.nan
     photos = library([SHARES[0]] * n, [1] * n, brightness=light, width=wide, height=high,
                      sharpness=sharp)  # fmt: skip
-    found = as_table(pictures.poor(photos, 32, 40, 230, 3.5)).groupby("kind")["id"].apply(list)
+    table: Any = as_table(pictures.poor(photos, 32, 40, 230, 3.5))
+    found = table.groupby("kind")["id"].apply(list).to_dict()
     assert found["too_dark"] == ["1.jpg"]
     assert found["too_bright"] == ["2.jpg"]
     assert found["odd_shape"] == ["3.jpg", "4.jpg"]

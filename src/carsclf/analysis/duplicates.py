@@ -1,6 +1,7 @@
 """Pairs of photos that are one: candidates by nearest rows, checked on their pixels."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy.fft import irfft2, rfft2
@@ -93,8 +94,9 @@ def _placed(whole: np.ndarray, piece: np.ndarray) -> np.ndarray:
         small = _shrink(side, height) @ piece @ _shrink(side, width).T
         small = unit_rows((small - small.mean((1, 2), keepdims=True)).reshape(-1, size))
         # around the edges it wraps, but there the piece would not lie within the whole
-        product = irfft2(waves * rfft2(small.reshape(-1, height, width), (side, side)).conj(),
-                         (side, side))[:, : side - height + 1, : side - width + 1]  # fmt: skip
+        turned: Any = rfft2(small.reshape(-1, height, width), (side, side))
+        product: Any = irfft2(waves * turned.conj(), (side, side))
+        product = product[:, : side - height + 1, : side - width + 1]
         mean, square = (_windows(part, height, width) for part in sums)
         spread = np.sqrt(np.maximum(square - mean * mean / size, 0))
         # a place that is flat but for a grey value of noise is like nothing

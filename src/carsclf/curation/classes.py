@@ -1,13 +1,13 @@
 """Findings about classes: which are taken for each other, and which have few photos."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from carsclf.analysis.mistakes import confused_pairs
 from carsclf.curation.findings import Library, Rows
-from carsclf.data.samples import Source
+from carsclf.data.samples import Sample, Source
 
 
 def lookalikes(library: Library, most: int) -> Rows:
@@ -33,7 +33,9 @@ def lookalikes(library: Library, most: int) -> Rows:
     return rows
 
 
-def few_photos(source: Source, splits: dict[str, Sequence], least: int, used: list[str]) -> Rows:
+def few_photos(
+    source: Source, splits: Mapping[str, Sequence[Sample]], least: int, used: list[str]
+) -> Rows:
     """Classes with fewer photos for training and validation than asked for, and what each lacks.
 
     source: with the classes that the run left out, too; of those all photos count.

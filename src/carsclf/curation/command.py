@@ -1,6 +1,7 @@
 """`curate.py`: what to clean in the photos of a run; one table of findings."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def run_config(files: RunFolder, config: DictConfig) -> DictConfig:
 def tell(found: Found, folder: Path, files: RunFolder) -> None:
     """The summary: on the screen, and as summary.json."""
     told = found.library.said.predictions
-    counts = {kind: int((found.table["kind"] == kind).sum()) for kind in KINDS}
+    kinds = Counter(found.table["kind"].tolist())
+    counts = {kind: kinds[kind] for kind in KINDS}
     summary = {
         **found.library.said.said, "judged": len(told.ids), "top1": float(told.right.mean()),
         "calibration_error": found.calibration, "by_chance": found.by_chance,

@@ -89,7 +89,8 @@ class Library:
         among = np.flatnonzero((self.targets == target) & (np.arange(len(self.samples)) != photo))
         if not len(among):
             return None
-        return self.samples[among[(self.features[among] @ self.features[photo]).argmax()]].id
+        best = int((self.features[among] @ self.features[photo]).argmax())
+        return self.samples[int(among[best])].id
 
 
 def as_table(rows: Rows) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from carsclf.models.networks import Weights, normalisation
 from carsclf.models.pixels import Normalise
 from carsclf.training.build import make_network
 
-PENALTIES = (0.1, 0.031623, 0.01, 3.1623e-3, 1e-3, 3.1623e-4, 1e-4)  # in equal ratios
+PENALTIES = (1.0, 0.31623, 0.1, 0.031623, 0.01, 3.1623e-3, 1e-3, 3.1623e-4, 1e-4)  # in equal ratios
 
 
 @dataclass(frozen=True)

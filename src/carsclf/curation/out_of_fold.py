@@ -100,7 +100,7 @@ def cross_predict(
     shares = np.zeros((len(samples), len(class_names)), np.float32)
     for fold in range(folds.max() + 1):
         shares[folds == fold] = judge(fold)
-    judged = np.flatnonzero(folds >= 0)
+    judged = np.flatnonzero(folds >= 0).tolist()
     return Predictions(
         [samples[i].id for i in judged],
         [str(samples[i].path) for i in judged],

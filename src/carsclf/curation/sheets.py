@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,8 @@ def draw_sheets(table: pd.DataFrame, paths: Mapping[str, Path], folder: Path, mo
         place = folder / f"{kind}.png"
         place.unlink(missing_ok=True)
         pictures, labels = [], []
-        for row in table[table["kind"] == kind].head(most).to_dict("records"):
+        own: Any = table[table["kind"] == kind]
+        for row in own.head(most).to_dict("records"):
             for id, words in _shown(row):
                 if id in paths and (picture := _small(paths[id])) is not None:
                     pictures.append(picture)

@@ -1,6 +1,7 @@
 """Photos that lie on their side: turned, the network knows them."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ def suspects(library: Library, doubted: Sequence[str]) -> list[int]:
     m = library.measures
     high = (m["height"] > m["width"]).to_numpy()
     readable = m["unreadable"].isna().to_numpy()
-    share = pd.Series(high[readable]).groupby(library.targets[readable]).mean()
+    share: Any = pd.Series(high[readable]).groupby(library.targets[readable]).mean()
     usual = library.targets
     odd = np.array([high[i] != (share.get(usual[i], 0.0) > 0.5) for i in range(len(high))])
     tagged = (m["orientation"].fillna(1) != 1).to_numpy()
@@ -70,7 +71,8 @@ def on_their_side(library: Library, turned: pd.DataFrame, gain: float) -> Rows:
     rows = []
     for id, four in turned.groupby("id", sort=True):
         before = float(four.loc[four["turn"] == 0, "probability"].iloc[0])
-        best = four[four["turn"] > 0].sort_values("probability", ascending=False).iloc[0]
+        others: Any = four[four["turn"] > 0]
+        best = others.sort_values("probability", ascending=False).iloc[0]
         rise = float(best["probability"]) - before
         if best["right"] and rise >= gain:
             how = TURNS[int(best["turn"])]

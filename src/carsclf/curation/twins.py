@@ -38,9 +38,8 @@ def near(library: Library, pairs: pd.DataFrame, least: float) -> Rows:
     place = {sample.id: i for i, sample in enumerate(library.samples)}
     contents = library.measures["content"]
     rows = []
-    alike = pairs[pairs["likeness"] >= least].sort_values(
-        "likeness", ascending=False, kind="stable"
-    )
+    alike: Any = pairs[pairs["likeness"] >= least]
+    alike = alike.sort_values("likeness", ascending=False, kind="stable")
     for pair in alike.to_dict("records"):
         one, two = _ordered(library, [place[pair["id"]], place[pair["other"]]])
         if contents[one] != contents[two]:
@@ -72,14 +71,13 @@ def candidates(library: Library, most: int, cosine: float, bits: int) -> np.ndar
 
 def leak(table: pd.DataFrame) -> dict[str, int]:
     """Photos of test and of validation with a twin in training, and those with another label."""
-    twins = table[table["kind"].isin(["exact_duplicate", "near_duplicate"])]
+    twins: Any = table[table["kind"].isin(["exact_duplicate", "near_duplicate"])]
     counts = {}
     for split in ("test", "val"):
         across = twins[(twins["split"] == split) & (twins["other_split"] == "train")]
+        against = across[across["class"] != across["other_class"]]
         counts[split] = across["id"].nunique()
-        counts[f"{split}, other label"] = across[across["class"] != across["other_class"]][
-            "id"
-        ].nunique()
+        counts[f"{split}, other label"] = against["id"].nunique()
     return counts
 
 
