@@ -103,6 +103,21 @@ def test_corrupt_after_the_training_is_a_finding(
     assert set(of_kind(table, "unreadable")["id"]) == {victim, planted[1]["broken"]}
 
 
+def test_trainings_of_the_run_may_judge(
+    run: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each photo of training and validation once; a second call trains nothing."""
+    asked = [f"run={run}", "folds.mode=run", "folds.count=2", "sheets=0"]
+    assert command("curate.py", *asked) == 0
+    said = Predictions.read(run / "curation/oof.parquet")
+    assert len(said.ids) == len(set(said.ids)) == 42
+    assert not any(id.startswith("test/") for id in said.ids)
+    before = findings(run)
+    monkeypatch.setattr("carsclf.curation.trained.fit", lambda *_, **__: 1 / 0)
+    assert command("curate.py", *asked, "workers=0") == 0
+    pd.testing.assert_frame_equal(findings(run), before)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.errors import CheckpointError, ConfigError, DataError
+from carsclf.inference.split import How, open_run
 from carsclf.records import Run, RunFolder
 from carsclf.training.run import fit
 from tests.conftest import until
@@ -159,6 +160,10 @@ def test_a_run_tells_of_its_list_and_does_not_go_on_with_another(
     run = fit(config, files.root, resume=True)
     assert run.excluded == json.loads(files.excluded.read_text()) == Run.read(files.run).excluded
     assert (run.excluded["ids"], sum(run.split_sizes.values())) == (5, 55)
+    assert open_run(files.root, How("val")).data.exclusion is not None
+    path.write_bytes(whole + b"class 2/07.png\n")
+    with pytest.raises(DataError, match="is not what it was when .* was trained"):
+        open_run(files.root, How("val"))
 
 
 def test_a_run_without_a_list_says_so(config_of: Config, tiny: list[str], tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from carsclf.records import RANDOM_WEIGHTS, RunFolder
 from carsclf.terminal import terminal
 from carsclf.training.run import quiet
 
+WEAK = 0.7  # top-1 below which most doubts are the judge's own mistakes
+
 
 def curate(config: DictConfig) -> Path:
     """Writes findings.parquet and .csv, sheets and what they come from; returns the folder."""
@@ -63,7 +65,6 @@ def run_config(files: RunFolder, config: DictConfig) -> DictConfig:
     with open_dict(trained):
         trained.data.root = config.root or trained.data.root
         trained.data.update({"skip_unreadable": True, "fraction": 1.0, "bootstrap": None})
-        trained.data.workers = config.workers
     return trained
 
 
@@ -108,4 +109,9 @@ def _lines(found: Found, summary: dict[str, Any]) -> list[str]:
         for split in ("test", "val")
         if leak[split]
     ]
+    if summary["top1"] < WEAK:
+        lines.append(
+            "so the judge errs more often than labels do: read doubts about labels from the top, "
+            "or let trainings judge (folds.mode=run)"
+        )
     return [*lines, RANDOM_WEIGHTS] if found.weights == "random" else lines

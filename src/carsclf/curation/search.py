@@ -59,7 +59,9 @@ class Judged:
 def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
     """All findings; config: of `curate.py`, trained: of the run."""
     source, _ = make_source(trained)
-    data, _ = make_data(trained)
+    read = trained.copy()
+    read.data.workers = config.workers  # which a fold's training must not hang on
+    data, _ = make_data(read)
     backbone = make_backbone(trained, data, pick_device(config.device))
     rows = features_of(backbone, data)
     samples = [sample for part in data.splits.values() for sample in part]
@@ -68,6 +70,8 @@ def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
     everything = measure(source.samples, folder / "photos.parquet")
     measures = everything.set_index("id", drop=False).loc[[s.id for s in samples]]
     measures = measures.reset_index(drop=True)
+    gone = {row.id for row in everything.itertuples() if isinstance(row.unreadable, str)}
+    gone |= data.exclusion.ids if data.exclusion else set()
     chosen = [i for i, split in enumerate(splits) if config.folds.test or split != "test"]
     judged = divide(config, trained, data, backbone, source, [samples[i] for i in chosen],
                     x[chosen], folder)  # fmt: skip
@@ -78,7 +82,9 @@ def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
             *about_labels(config, library, judged, backbone, data, folder),
             *about_twins(config, library, judged.key, folder),
             *classes.lookalikes(library, config.classes.lookalikes),
-            *classes.few_photos(source, data.splits, config.classes.min_images, data.class_names),
+            *classes.few_photos(
+                source.without_ids(gone), data.splits, config.classes.min_images, data.class_names
+            ),
             *pictures.unreadable(source, everything),
             *about_pictures(config, library, trained.data.image_size),
         ]

@@ -1,6 +1,7 @@
 """Photos that a training leaves out: a list of sample ids in a file, `data.exclude`."""
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -53,6 +54,11 @@ def read_exclusion(file: str | Path, known: Collection[str]) -> Exclusion:
         )
     digest = hashlib.sha256(content).hexdigest()
     return Exclusion(str(path), digest, frozenset(ids) - set(unknown), unknown)
+
+
+def changed(exclusion: Exclusion, note: Path) -> bool:
+    """Whether a list is another than the one that a run's note tells of."""
+    return note.is_file() and json.loads(note.read_text())["hash"] != exclusion.hash
 
 
 def keep_classes(

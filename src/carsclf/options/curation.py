@@ -50,7 +50,6 @@ CURATE: Table = {
         },
     ),
     "sheets": Whole(at_least=0),
-    "batch_size": Whole(at_least=1, at_most=65_536),
     "workers": WORKERS,
     "device": Device(),
 }

@@ -14,7 +14,7 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_data
-from carsclf.data.exclude import Exclusion
+from carsclf.data.exclude import Exclusion, changed
 from carsclf.errors import CheckpointError
 from carsclf.files import AnyPath, atomic_write
 from carsclf.machine.memory import keep_freed_memory
@@ -192,15 +192,14 @@ def keep_exclusion(exclusion: Exclusion | None, files: RunFolder) -> None:
     """Notes what data.exclude left out; a run does not go on with a list that is another now."""
     if exclusion is None:
         return
-    told = json.dumps(exclusion.record(), indent=2)
-    if not files.excluded.is_file():
-        with atomic_write(files.excluded) as temporary:
-            temporary.write_text(told + "\n")
-    elif json.loads(files.excluded.read_text())["hash"] != exclusion.hash:
+    if changed(exclusion, files.excluded):
         raise CheckpointError(
             f"data.exclude={exclusion.file} is not what it was when {files.root} began: put the "
             "old list back, or train anew with another name"
         )
+    if not files.excluded.is_file():
+        with atomic_write(files.excluded) as temporary:
+            temporary.write_text(json.dumps(exclusion.record(), indent=2) + "\n")
 
 
 def keep_rate(
