@@ -77,11 +77,12 @@ def test_flipped_labels_are_found() -> None:
     by = FrozenFolds(None, x, noisy.tolist(), folds, 3)  # type: ignore[arg-type]
     listed = [Sample(str(i), Path(str(i)), int(t)) for i, t in enumerate(noisy)]
     said = cross_predict(listed, ["a", "b", "c"], folds, by.judge)
+    every = set(label_issues(noisy, said.probabilities, "predicted_neq_given").tolist())
+    assert len(every & set(wrong.tolist())) >= 0.8 * len(wrong)
+    # which stops at the number of wrong labels that it estimates, and so names fewer
     found = set(label_issues(noisy, said.probabilities, "prune_by_noise_rate").tolist())
-    hits = len(found & set(wrong.tolist()))
-    assert hits >= 0.8 * len(wrong)
-    assert hits >= 0.6 * len(found)
-    assert set(wrong_and_sure(noisy, said.probabilities, 0.9).tolist()) <= found
+    assert len(found & set(wrong.tolist())) >= max(0.6 * len(wrong), 0.8 * len(found))
+    assert set(wrong_and_sure(noisy, said.probabilities, 0.9).tolist()) <= every
 
 
 def test_what_was_kept_is_read_back_only_for_the_same_question(tmp_path: Path) -> None:
