@@ -228,7 +228,7 @@ def flipped_labels(folder: Path) -> Rows:
     """Of each data set and rule: seeds, photos, flipped, top-1, named, precision and recall."""
     rows = []
     for _, own in read(folder, "results.csv").groupby(["data", "rule"], sort=False):
-        hits, named = own["hits"].sum(), own["named"].sum()
+        hits, named = sum(own["hits"].tolist()), sum(own["named"].tolist())
         rows.append([
             str(len(own)), f"{own['photos'].iloc[0]:,}", str(own["flipped"].iloc[0]),
             f"{100 * own['top1'].mean():.1f} %", f"{own['named'].mean():,.0f}",

@@ -79,4 +79,4 @@ def _above(
     """Photos whose value lies above, the largest first; NaN does not."""
     found = np.flatnonzero(np.nan_to_num(values, nan=-np.inf) > least)
     order = found[np.argsort(-values[found], kind="stable")]
-    return [library.row(kind, i, words(i), values[i]) for i in order.tolist()]
+    return [library.row(kind, i, words(i), float(values[i])) for i in order.tolist()]

@@ -70,7 +70,8 @@ def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
     everything = measure(source.samples, folder / "photos.parquet")
     measures = everything.set_index("id", drop=False).loc[[s.id for s in samples]]
     measures = measures.reset_index(drop=True)
-    gone = {row.id for row in everything.itertuples() if isinstance(row.unreadable, str)}
+    why = zip(everything["id"], everything["unreadable"], strict=True)
+    gone = {str(id) for id, reason in why if isinstance(reason, str)}
     gone |= data.exclusion.ids if data.exclusion else set()
     chosen = [i for i, split in enumerate(splits) if config.folds.test or split != "test"]
     judged = divide(config, trained, data, backbone, source, [samples[i] for i in chosen],

@@ -36,7 +36,7 @@ def compare(
 def near(library: Library, pairs: pd.DataFrame, least: float) -> Rows:
     """Photos whose pixels agree at the best placement of one in the other; most alike first."""
     place = {sample.id: i for i, sample in enumerate(library.samples)}
-    contents = library.measures["content"]
+    contents = library.measures["content"].tolist()
     rows = []
     alike: Any = pairs[pairs["likeness"] >= least]
     alike = alike.sort_values("likeness", ascending=False, kind="stable")
