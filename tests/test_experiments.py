@@ -224,6 +224,24 @@ def adapted_rates(folder: Path) -> Rows:
     return [[f"{r.lr:g}", f"{r.head_lr_factor:g}", f"{100 * r.val_top1:.1f}"] for r in rows]
 
 
+def flipped_labels(folder: Path) -> Rows:
+    """Of each data set and rule: seeds, photos, flipped, top-1, named, precision and recall."""
+    rows = []
+    for _, own in read(folder, "results.csv").groupby(["data", "rule"], sort=False):
+        hits, named = sum(own["hits"].tolist()), sum(own["named"].tolist())
+        rows.append([
+            str(len(own)), f"{own['photos'].iloc[0]:,}", str(own["flipped"].iloc[0]),
+            f"{100 * own['top1'].mean():.1f} %", f"{own['named'].mean():,.0f}",
+            f"{100 * hits / named:.0f} %" if named else "none named",
+            f"{100 * hits / own['flipped'].sum():.0f} %",
+        ])  # fmt: skip
+    return rows
+
+
+def found_copies(folder: Path) -> Rows:
+    return [[str(n), str(m)] for n, m in read(folder, "copies.csv")[["found", "copies"]].to_numpy()]
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -240,6 +258,8 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("networks", 0): (cut_networks, [2, 3]),
     ("adapt", 0): (adapted, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("adapt", 1): (adapted_rates, [1, 2, 3]),
+    ("curation", 0): (flipped_labels, [2, 3, 4, 5, 6, 7, 8]),
+    ("curation", 1): (found_copies, [1, 2]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""

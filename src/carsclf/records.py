@@ -47,6 +47,9 @@ class Run(JsonRecord):
     chosen: dict[str, float] = field(default_factory=dict)  # of a grid: weight_decay, vector
     parameters: dict[str, int] = field(default_factory=dict)  # of the network, and those trained
     suggested: dict[str, float] = field(default_factory=dict)  # optimizer.lr, by a finder's rules
+    excluded: dict[str, Any] = field(
+        default_factory=dict
+    )  # data.exclude: see data.exclude.Exclusion
     extra: dict[str, int] = field(default_factory=dict)  # made pictures trained on, by their kind
 
     @classmethod
@@ -167,6 +170,11 @@ class RunFolder(Folder):
     @property
     def best(self) -> Path:
         return self.root / "checkpoints" / "best.ckpt"
+
+    @property
+    def excluded(self) -> Path:
+        """What data.exclude left out as the run began: it must be the same where it goes on."""
+        return self.root / "excluded.json"
 
     @property
     def causes(self) -> Path:

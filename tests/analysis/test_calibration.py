@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carsclf.analysis.calibration import expected_calibration_error, refusal, reliability
+from carsclf.analysis.calibration import (
+    expected_calibration_error,
+    refusal,
+    reliability,
+    temperature,
+    tempered,
+)
 
 HITS = np.array([1, 0, 1, 1], bool)
 CONFIDENCE = np.array([0.9, 0.8, 0.3, 0.2])
@@ -48,3 +54,21 @@ def test_one_class_only() -> None:
     hits, sure = np.ones(5, bool), np.ones(5)
     assert expected_calibration_error(hits, sure) == 0
     assert refusal(hits, sure)["accuracy"].tolist() == [1] * 5
+
+
+def test_the_temperature_of_logits_that_were_scaled_is_found() -> None:
+    """Labels drawn from softmax(z): of softmax(3 z) the temperature is 3."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 1.5, (20_000, 4))
+    honest = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    targets = (rng.random(len(logits))[:, None] > honest.cumsum(1)).sum(1)
+    sure = honest**3 / (honest**3).sum(1, keepdims=True)
+    found = temperature(targets, sure)
+    assert found == pytest.approx(3, rel=0.05)
+    assert np.abs(tempered(sure, 3.0) - honest).max() < 1e-6
+
+
+def test_a_probability_of_nothing_stays_a_number() -> None:
+    shares = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], np.float32)
+    assert np.isfinite(temperature(np.array([0, 1, 1]), shares))
+    assert np.isfinite(tempered(shares, 2.0)).all()

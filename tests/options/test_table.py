@@ -48,8 +48,9 @@ def test_no_option_without_a_check(command: str, group: str, option: str) -> Non
     assert set(leaves(composed(command, f"{group}={option}"))) <= set(COMMANDS[command])
 
 
-def test_no_option_of_evaluation_without_a_check() -> None:
-    assert set(leaves(composed("evaluate"))) == set(COMMANDS["evaluate"])
+@pytest.mark.parametrize("command", ["evaluate", "curate"])
+def test_no_option_of_a_command_without_a_check(command: str) -> None:
+    assert set(leaves(composed(command))) == set(COMMANDS[command])
 
 
 def with_value(key: str, value: Any) -> DictConfig:
@@ -89,6 +90,7 @@ BAD: dict[str, list[Any]] = {
     "data.batch_size": [0, -1, 8.0, True, "auto", None],
     "data.bootstrap": [-1, 1.5, True, "some", [1]],
     "data.extra": ["runs/gan/synthetic", 3, [["a"]], {"a": 1}],
+    "data.exclude": [["a"], [1], {"a": 1}],
     "data.workers": [-1, 1.5, True, "many", 10**6, None],
     "data.packed": ["yes", 1, None],
     "data.source.images": [0, 1.5, 10**9, None],

@@ -35,6 +35,38 @@ def expected_calibration_error(hits: np.ndarray, confidence: np.ndarray, bins: i
     return float((images * np.abs(right - sure)).sum() / len(hits))
 
 
+def temperature(targets: np.ndarray, probabilities: np.ndarray) -> float:
+    """What logits are divided by so that the log loss is least; above 1: they were too sure.
+
+    Guo et al., ICML 2017. Lies in [0.05, 20].
+    """
+    from scipy.optimize import minimize_scalar
+
+    logits = _logarithms(probabilities)
+    rows = np.arange(len(targets))
+
+    def loss(log_t: float) -> float:
+        return -float(_log_softmax(logits / np.exp(log_t))[rows, targets].mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """(n, k) probabilities whose logits were divided by a temperature."""
+    return np.exp(_log_softmax(_logarithms(probabilities) / temperature))
+
+
+def _logarithms(probabilities: np.ndarray) -> np.ndarray:
+    tiny = np.finfo(np.float32).tiny
+    return np.log(np.clip(probabilities.astype(np.float64), tiny, None))
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    logits = logits - logits.max(1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(1, keepdims=True))
+
+
 def refusal(hits: np.ndarray, confidence: np.ndarray, points: int = 101) -> pd.DataFrame:
     """Accuracy on what is left when the least confident pictures are refused.
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.decoding import DECODERS
+from carsclf.data.exclude import Exclusion, keep_classes, leave_out, named_in, read_exclusion
 from carsclf.data.extra import Extra, Made, chosen, read_extra, refuse_made
 from carsclf.data.images import check_crop, file_identity, unreadable
 from carsclf.data.packed import Pack, open_pack
@@ -32,12 +33,18 @@ log = logging.getLogger(__name__)
 
 def make_data(config: DictConfig) -> tuple[CarsDataModule, list[str]]:
     """The DataModule of a training's configuration, and the ids of photos left out."""
+    source, settings = make_source(config)
+    augmentation = instantiate(config.augmentation)
+    return build_data(source, augmentation, cache=cache_root(), seed=config.seed, **settings)
+
+
+def make_source(config: DictConfig) -> tuple[Source, dict[str, Any]]:
+    """The source of a training's configuration, and the settings that are not the source's."""
     settings: dict[str, Any] = OmegaConf.to_container(config.data, resolve=True)  # type: ignore[assignment]
     settings.pop("name")  # for people
     own = settings.keys() - signature(build_data).parameters.keys() - {"source"}
     source = instantiate(settings.pop("source"), **{key: settings.pop(key) for key in own})
-    augmentation = instantiate(config.augmentation)
-    return build_data(source, augmentation, cache=cache_root(), seed=config.seed, **settings)
+    return source, settings
 
 
 def build_data(
@@ -65,6 +72,7 @@ def build_data(
     packed: bool = True,
     sampling: str = "natural",
     extra: Sequence[str] | None = None,
+    exclude: str | None = None,
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
@@ -74,8 +82,12 @@ def build_data(
     rules = {train.stored, evaluation.stored} if packed else set()
     packs, why = _decoded(cache, _with_made(source, made), rules, crop, margin)
     left_out, made = _readable_made(why, made, skip=skip_unreadable)
+    known = {sample.id for sample in source.samples}
+    exclusion = None if exclude is None else read_exclusion(exclude, known)
     whole = source = _readable(source, left_out, skip=skip_unreadable)
-    if classes or min_images_per_class:
+    if exclusion is not None:
+        source = keep_classes(source, exclusion.ids, classes, min_images_per_class)
+    elif classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
     if protocol == "auto":
         protocol = source.own_protocol
@@ -88,6 +100,9 @@ def build_data(
         fraction=fraction,
     )
     divided = {sample.id for part in splits.values() for sample in part}
+    if exclusion is not None:
+        exclusion = replace(exclusion, parts=named_in(splits, exclusion))
+        splits = leave_out(splits, exclusion, source.class_names)
     if bootstrap is not None:
         splits["train"] = resampled(splits["train"], bootstrap)
     added = chosen(made, whole, source.class_names, splits)
@@ -106,6 +121,7 @@ def build_data(
         noted=source.noted,
         sampling=sampling,
         extra=added.samples,
+        exclusion=exclusion,
     )
     # of several processes, one
     rank_zero_only(log.info)("%s", what_was_read(whole, module, divided, added))
@@ -168,7 +184,8 @@ def what_was_read(
 ) -> str:
     """One line: classes, photos per split and whence these, and what was left out and why.
 
-    divided: ids of all splits before data.bootstrap drew from those of training; added: to these.
+    divided: ids of all splits before data.exclude, and before data.bootstrap drew from training.
+    added: to training.
     """
     names, splits = module.class_names, module.splits
     used = {sample.id for part in splits.values() for sample in part}
@@ -176,7 +193,9 @@ def what_was_read(
     targets = {source.class_names.index(name) for name in others}
     rest = [s.id for s in source.samples if s.id not in divided and s.target not in targets]
     left_out = {**source.left_out, "classes not asked for": others, "beyond data.fraction": rest}
-    left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used)
+    excluded = module.exclusion.ids if module.exclusion else frozenset()
+    left_out["named by data.exclude"] = sorted(excluded & set(divided))
+    left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used - excluded)
     made = ""
     if added is not None and added.notes:
         left_out |= added.left_out
@@ -194,7 +213,19 @@ def what_was_read(
         f"data: {len(names)} classes ({list_some(names, 4)}), {parts} photos ({module.protocol}: "
         f"{how}) below {shown(str(source.root))}{made}"
         f"{told_left_out({why: what for why, what in left_out.items() if what})}"
+        f"{_told_unknown(module.exclusion)}"
     )
+
+
+def _told_unknown(exclusion: Exclusion | None) -> str:
+    """A clause about a list that names nothing, or photos that are not there."""
+    if exclusion is None:
+        return ""
+    if not exclusion.ids and not exclusion.unknown:
+        return f"; data.exclude={shown(exclusion.file)} is an empty list"
+    unknown = exclusion.unknown
+    said = f"{len(unknown)} ids of data.exclude are no photos here ({list_some(unknown, 3)})"
+    return f"; {said}" if unknown else ""
 
 
 def why_unreadable(samples: Sequence[Sample], cache: Path) -> dict[str, str]:

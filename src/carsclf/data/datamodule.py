@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from carsclf.data.augment import draws
+from carsclf.data.exclude import Exclusion
 from carsclf.data.images import read_picture
 from carsclf.data.loaders import Item, SplitLoaders
 from carsclf.data.packed import Pack
@@ -90,6 +91,7 @@ class CarsDataModule(SplitLoaders):
         noted: "pd.DataFrame | None" = None,
         sampling: str = "natural",
         extra: Mapping[str, Sequence[Sample]] | None = None,
+        exclusion: Exclusion | None = None,
     ) -> None:
         given: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "sampling": sampling}
         super().__init__(splits, class_names, **given, extra=extra)
@@ -98,6 +100,7 @@ class CarsDataModule(SplitLoaders):
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}
         self.packs = packs or {}
         self.noted = noted  # of the source
+        self.exclusion = exclusion  # what data.exclude left out
 
     def pictures(self, samples: Sequence[Sample], transform: Transform) -> PictureDataset:
         """Any samples through a transform, packed where there is a pack for it."""

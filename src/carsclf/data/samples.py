@@ -4,7 +4,7 @@ import dataclasses
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +88,10 @@ class Source:
         told = [f"{id}: {reason}" for id, reason in why.items()]
         left_out = {**self.left_out, "unreadable": told}
         return dataclasses.replace(self, samples=samples, left_out=left_out)
+
+    def without_ids(self, ids: Collection[str]) -> "Source":
+        """The source without the photos of these ids; what it says of itself stays."""
+        return dataclasses.replace(self, samples=[s for s in self.samples if s.id not in ids])
 
 
 def data_root(root: str | Path, expected: str) -> Path:

@@ -1,7 +1,7 @@
 """Which rows a training needs of the feature cache, and how those it lacks are computed."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -54,12 +54,13 @@ def extract(
     views: int,
     precision: str,
     device: torch.device,
+    also: Sequence[str] = (),
 ) -> dict[str, Features]:
     """Rows of the prefix's outputs per split, in the samples' order; kept in the feature cache.
 
-    Of each picture to train on, made ones last, there are `views` rows. What the cache lacks is
-    computed in `precision` where that is bfloat16, as a training without cache would run the
-    prefix, else in float32.
+    Of each picture to train on, made ones last, there are `views` rows. also: further splits than
+    training and validation, of one view. What the cache lacks is computed in `precision` where that
+    is bfloat16, as a training without cache would run the prefix, else in float32.
     """
     bf16 = "bf16" in precision
     run_in = precision if bf16 else FULL
@@ -84,10 +85,14 @@ def extract(
         return run_prefix(prefix, normalise, loader, device, run_in)
 
     train, val = pictures.to_train, pictures.splits["val"]
-    keys = {sample.id: photo_key(sample) for sample in (*train, *val)}
+    others = [sample for split in also for sample in pictures.splits[split]]
+    keys = {sample.id: photo_key(sample) for sample in (*train, *val, *others)}
     cache = cache_of(pictures.eval_transform.to_dict())
-    cache.fill({keys[s.id]: s for s in ((*train, *val) if views == 1 else val)}, plain)
-    rows = {"val": cache.rows([keys[s.id] for s in val])}
+    wanted = (*train, *val, *others) if views == 1 else (*val, *others)
+    cache.fill({keys[s.id]: s for s in wanted}, plain)
+    rows = {
+        split: cache.rows([keys[s.id] for s in pictures.splits[split]]) for split in ("val", *also)
+    }
     if views == 1:
         return {"train": cache.rows([keys[s.id] for s in train]), **rows}
     cache = cache_of(pictures.train_transform.to_dict())

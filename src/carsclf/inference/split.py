@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from carsclf.analysis.metrics import metrics, per_class
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.exclude import changed
 from carsclf.data.views import Views
 from carsclf.errors import CheckpointError, ConfigError, DataError
 from carsclf.files import atomic_write
@@ -61,6 +62,11 @@ def open_run(folder: Path, how: How) -> OpenRun:
         raise DataError(
             f"the photos below {trained.data.root} have {len(data.class_names)} classes that are "
             f"not the model's {len(model.card.class_names)}: is root= right?"
+        )
+    if data.exclusion and changed(data.exclusion, files.excluded):
+        raise DataError(
+            f"data.exclude={data.exclusion.file} is not what it was when {folder} was trained, so "
+            "its splits are others: put the old list back"
         )
     if how.split not in data.splits:
         raise ConfigError(

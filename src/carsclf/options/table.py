@@ -1,5 +1,6 @@
 """Every option of every command, with its kind and range; those of a training stand beside it."""
 
+from carsclf.options.curation import CURATE
 from carsclf.options.kinds import (
     Amount,
     Device,
@@ -119,6 +120,7 @@ COMMANDS: dict[str, Table] = {
     "tune": {**TRAINING, **STUDY},
     "evaluate": EVALUATE,
     "predict": PREDICT,
+    "curate": CURATE,
     "report": REPORT,
     "serve": SERVE,
 }

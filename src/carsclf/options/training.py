@@ -65,6 +65,7 @@ DATA: Table = below(
         "split_seed": SEED | Null(),
         "bootstrap": SEED | Null(),
         "extra": Items(Text()) | Nothing(),
+        "exclude": Text() | Null(),
     },
 )
 MODEL: Table = below(
@@ -206,7 +207,7 @@ OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()
 OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.bootstrap"),
     *("data.class_depth", "data.ignore", "data.table"),
-    *("data.sampling", "data.extra"),
+    *("data.sampling", "data.extra", "data.exclude"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text"),

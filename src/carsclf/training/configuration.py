@@ -88,7 +88,11 @@ def settle_paths(config: DictConfig) -> None:
         data.table = str(absolute(table))
     if data.get("extra"):
         data.extra = [str(absolute(folder)) for folder in data.extra]
-    check_names([str(p) for p in (data.root, table, *(data.get("extra") or ())) if p is not None])
+    exclude = data.get("exclude")
+    if exclude is not None:
+        data.exclude = str(absolute(exclude))
+    named = (data.root, table, exclude, *(data.get("extra") or ()))
+    check_names([str(path) for path in named if path is not None])
 
 
 def check_arguments(settings: DictConfig, group: str) -> None:

@@ -147,6 +147,7 @@ def surroundings(config: DictConfig, data: CarsDataModule, trainer: pl.Trainer) 
         "protocol": data.protocol,
         "split_sizes": {name: len(part) for name, part in data.splits.items()},
         "classes": len(data.class_names),
+        "excluded": data.exclusion.record() if data.exclusion else {},
         "seed": config.seed,
         "device": f"{trainer.world_size} x {device.type} {device_name(device)}".strip(),
         "precision": config.trainer.precision,

@@ -1,5 +1,6 @@
 """The straight line: one configuration in, one run folder out."""
 
+import json
 import logging
 import time
 import warnings
@@ -13,6 +14,7 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_data
+from carsclf.data.exclude import Exclusion, changed
 from carsclf.errors import CheckpointError
 from carsclf.files import AnyPath, atomic_write
 from carsclf.machine.memory import keep_freed_memory
@@ -80,6 +82,7 @@ def fit(
     pl.seed_everything(config.seed, verbose=False)
 
     pictures, unreadable = make_data(config)
+    keep_exclusion(pictures.exclusion, files)
     names = pictures.class_names
     network, weights = make_network(config, len(names), names)
     tell(weights)
@@ -183,6 +186,20 @@ def write_config(config: DictConfig, files: RunFolder) -> None:
     if not files.config.is_file() or files.config.read_text() != text:
         with atomic_write(files.config) as temporary:
             temporary.write_text(text)
+
+
+def keep_exclusion(exclusion: Exclusion | None, files: RunFolder) -> None:
+    """Notes what data.exclude left out; a run does not go on with a list that is another now."""
+    if exclusion is None:
+        return
+    if changed(exclusion, files.excluded):
+        raise CheckpointError(
+            f"data.exclude={exclusion.file} is not what it was when {files.root} began: put the "
+            "old list back, or train anew with another name"
+        )
+    if not files.excluded.is_file():
+        with atomic_write(files.excluded) as temporary:
+            temporary.write_text(json.dumps(exclusion.record(), indent=2) + "\n")
 
 
 def keep_rate(
