@@ -46,7 +46,7 @@ DATA: Table = below(
         "columns.class": Text(),
         "columns.split": Text() | Null(),
         "columns.box": Items(Text(), count=4) | Null(),
-        "protocol": Word("auto", "official", "published", "fractions"),
+        "protocol": Word("auto", "official", "published", "fractions", "follow_up"),
         "val_fraction": Number(above=0, below=1),
         "test_fraction": Number(at_least=0, below=1),
         "fraction": Number(above=0, at_most=1),
@@ -64,6 +64,7 @@ DATA: Table = below(
         "skip_unreadable": Flag(),
         "split_seed": SEED | Null(),
         "bootstrap": SEED | Null(),
+        "leak": Word("none", "published"),
     },
 )
 MODEL: Table = below(
@@ -188,7 +189,7 @@ LOGGER: Table = below(  # others are wandb.init's own
 )
 OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag() | Word("only")}
 OPTIONAL = {  # which not every source, mode or network has
-    *("data.packed", "data.split_seed", "data.bootstrap"),
+    *("data.packed", "data.split_seed", "data.bootstrap", "data.leak"),
     *("data.class_depth", "data.ignore", "data.table"),
     "data.sampling",
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),

@@ -22,6 +22,7 @@ from carsclf.options.training import NAMING
 from carsclf.records import Predictions, Run, RunFolder
 from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
+from carsclf.training.leak import check_experiment
 from carsclf.training.lr_finder import told
 from carsclf.training.prolong import asked_epochs, prolong
 from carsclf.training.run import fit
@@ -38,7 +39,9 @@ def train(config: DictConfig) -> str:
     if naming.resume:
         folder, config = resumed(Path(naming.resume))
     else:
-        config, folder = training_part(config), new_folder(naming)
+        config = training_part(config)
+        check_experiment(config, experiment_of(told))
+        folder = new_folder(naming)
     files = RunFolder(folder)
     try:
         if _finished(files):
@@ -120,6 +123,12 @@ def told_overrides(config: DictConfig) -> list[str] | None:
         return None
     own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
     return [*(read_overrides(config.overrides) if config.overrides else []), *own]
+
+
+def experiment_of(overrides: list[str] | None) -> str | None:
+    """The experiment that a command line chose, if any."""
+    named = [o.partition("=")[2] for o in overrides or () if o.startswith("experiment=")]
+    return named[-1] if named else None
 
 
 def repeatable(overrides: list[str] | None) -> list[str] | None:
