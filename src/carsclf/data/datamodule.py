@@ -61,11 +61,11 @@ class PictureDataset(Dataset[Item]):
         numbers = draws([seed for _, seed in keys])
         for i, (sample, own) in enumerate(zip(samples, numbers, strict=True)):
             transform = self.plain if sample.copy is False else self.transform
-            pictures[i] = transform.finish(self._stored(sample), own)
+            pictures[i] = transform.finish(self.stored(sample), own)
         targets = torch.tensor([sample.target for sample in samples])
         return {"pictures": torch.from_numpy(pictures).movedim(-1, -3), "targets": targets}
 
-    def _stored(self, sample: Sample) -> np.ndarray:
+    def stored(self, sample: Sample) -> np.ndarray:
         """(height, width, 3), as a pack keeps it."""
         if self.pack is not None and sample in self.pack:
             return self.pack[sample]

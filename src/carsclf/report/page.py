@@ -85,13 +85,18 @@ class Desk:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def figure(
-        self, section: Section, name: str, caption: str, draw: Callable[[Path], None]
+        self,
+        section: Section,
+        name: str,
+        caption: str,
+        draw: Callable[[Path], None],
+        suffix: str = ".svg",
     ) -> None:
-        """Draws into figures/<name>.svg and shows it."""
-        path = self.folder / "figures" / f"{name}.svg"
+        """Draws into figures/<name>.svg, or what photos need instead, and shows it."""
+        path = self.folder / "figures" / f"{name}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         draw(path)
-        if self.png:
+        if self.png and suffix != ".png":
             draw(path.with_suffix(".png"))
         content = {"uri": data_uri(path), "file": f"figures/{path.name}"}
         section.parts.append(Part("figure", content, caption))
