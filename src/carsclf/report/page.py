@@ -102,15 +102,24 @@ class Desk:
         section.parts.append(Part("figure", content, caption))
 
     def table(
-        self, section: Section, name: str, table: pd.DataFrame, caption: str, show: Show
+        self,
+        section: Section,
+        name: str,
+        table: pd.DataFrame,
+        caption: str,
+        show: Show,
+        most: int | None = None,
     ) -> None:
-        """Writes tables/<name>.csv with full numbers and shows some columns as people read them."""
+        """Writes tables/<name>.csv with full numbers and shows some columns as people read them.
+
+        most: rows that are shown; None: all.
+        """
         path = self.folder / "tables" / f"{name}.csv"
         with atomic_write(path) as temporary:
             table.to_csv(temporary, index=False)
         rows = [
             [write(row[column]) for column, write in show.values()]
-            for row in table.to_dict("records")
+            for row in table[:most].to_dict("records")
         ]
         numeric = [
             i > 0 and bool(rows) and all(_is_number(row[i]) for row in rows)
