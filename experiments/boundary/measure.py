@@ -85,6 +85,7 @@ def main() -> None:
     for name in ("cars", "weights", "out"):
         parser.add_argument(name, type=lambda text: Path(text).resolve())
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--boundaries", nargs="+", choices=BOUNDARIES, default=list(BOUNDARIES))
     parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
     done = set()
@@ -94,7 +95,7 @@ def main() -> None:
     some = [f"'{name}'" for name in stanford_cars(asked.cars).class_names[::EVERY]]
     given = [f"data.root={asked.cars}", f"model.weights={asked.weights}"]
     given.append(f"data.classes=[{','.join(some)}]")
-    left = [pair for pair in product(BOUNDARIES, asked.seeds) if pair not in done]
+    pairs: list[tuple[int, str]] = list(product(asked.seeds, asked.boundaries))
     with (
         initialize_config_dir(str(ROOT / "conf"), version_base="1.3"),
         tempfile.TemporaryDirectory() as cache,
@@ -103,7 +104,9 @@ def main() -> None:
         packed.mkdir(parents=True, exist_ok=True)
         (Path(cache) / "packed").symlink_to(packed.resolve())
         os.environ["CARSCLF_CACHE"] = cache  # features of one's own stay as they are
-        for boundary, seed in sorted(left, key=lambda pair: pair[1]):
+        for seed, boundary in pairs:
+            if (boundary, seed) in done:
+                continue
             shutil.rmtree(cache_root() / "features", ignore_errors=True)
             with tempfile.TemporaryDirectory() as folder:
                 row = measure(boundary, seed, given, Path(folder) / "run")

@@ -87,6 +87,7 @@ BAD: dict[str, list[Any]] = {
     "data.margin": [-0.1, 1e9, None],
     "data.batch_size": [0, -1, 8.0, True, "auto", None],
     "data.bootstrap": [-1, 1.5, True, "some", [1]],
+    "data.leak": ["all", None, True],
     "data.workers": [-1, 1.5, True, "many", 10**6, None],
     "data.packed": ["yes", 1, None],
     "data.source.images": [0, 1.5, 10**9, None],

@@ -72,11 +72,11 @@ def test_what_the_winners_augmentation_does(tmp_path: Path) -> None:
     study, root = searched(tmp_path), str(tmp_path / "photos")
     page = write_report(runs=[], studies=[study], folder=tmp_path / "r", gallery=0, root=root)
     table = pd.read_csv(page.parent / "tables/augmented_s.csv")
-    assert table["picture"].nunique() == 6 + 1  # and their mean
-    changed = table[table["version"] == "augmented"]
-    assert (changed["colourfulness"] == 0).all()
-    assert (changed["saturation"] == 0).all()
-    assert (table[table["version"] == "original"]["saturation"] > 0.1).all()
+    assert len(set(table["picture"])) == 6 + 1  # and their mean
+    rows = table.to_dict("records")
+    changed = [row for row in rows if row["version"] == "augmented"]
+    assert {(row["colourfulness"], row["saturation"]) for row in changed} == {(0, 0)}
+    assert all(row["saturation"] > 0.1 for row in rows if row not in changed)
     figure = page.parent / "figures/augmented_s.png"
     assert figure.read_bytes()[:4] == b"\x89PNG"
     assert "data:image/png;base64" in page.read_text()
@@ -108,6 +108,6 @@ def test_what_changes_from_run_to_run(tmp_path: Path) -> None:
     assert table["change"].tolist() == [1, 0, 0, 0]
     assert table.index[0] == "BMW M5 Sedan 2010"
     kinds = pd.read_csv(page.parent / "tables/kind_changes.csv")
-    assert kinds["vanish"].sum() == 20
-    assert kinds["appear"].sum() == kinds["after"].sum() == 0
+    assert sum(kinds["vanish"]) == 20
+    assert sum(kinds["appear"]) == sum(kinds["after"]) == 0
     assert "the 4 classes that change the most" in Text(page).sections["errors"]

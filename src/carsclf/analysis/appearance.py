@@ -62,7 +62,7 @@ def compared(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame
         for version, picture in zip(VERSIONS, pair, strict=True)
     ]
     table = pd.DataFrame(rows)
-    means = table.groupby("version", sort=False)[list(MEASURES)].mean().reset_index()
+    means = pd.DataFrame(table.groupby("version", sort=False)[list(MEASURES)].mean()).reset_index()
     return pd.concat([table, means.assign(picture=MEAN)], ignore_index=True)
 
 

@@ -19,8 +19,8 @@ def told(trials: pd.DataFrame) -> pd.DataFrame:
     """Those of a study's trials that have a score and a boundary, with it in a column as text."""
     known = trials.dropna(subset=["best", f"values.{KEY}"])
     known = known[known["epochs"] > 0]
-    said = known[f"values.{KEY}"].map(lambda boundary: str(boundary).removesuffix(".0"))
-    return known.assign(boundary=said)
+    said = [str(boundary).removesuffix(".0") for boundary in known[f"values.{KEY}"]]
+    return pd.DataFrame(known).assign(boundary=said)
 
 
 def by_boundary(trials: pd.DataFrame, horizon: int, sign: int = 1) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def by_boundary(trials: pd.DataFrame, horizon: int, sign: int = 1) -> pd.DataFra
                 "full": len(full),
                 "best": sign * (sign * own["best"]).max(),
                 "mean": full["best"].mean() if len(full) else np.nan,
-                "seconds": horizon * (own["seconds"] / own["epochs"]).median(),
+                "seconds": horizon * float(np.median(own["seconds"] / own["epochs"])),
             }
         )
     return pd.DataFrame(rows)

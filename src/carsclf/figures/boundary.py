@@ -28,7 +28,7 @@ def draw_boundaries(
     places = {boundary: place for place, boundary in enumerate(table["boundary"])}
     figure = Figure(figsize=(max(4.5, 0.85 * len(places) + 2), 5.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    at = trials["boundary"].map(places)
+    at = pd.Series([places[boundary] for boundary in trials["boundary"]], index=trials.index)
     full = trials["epochs"] >= horizon
     for axis, values, line in (
         (above, trials["best"], table["best"]),

@@ -119,7 +119,7 @@ class Desk:
             table.to_csv(temporary, index=False)
         rows = [
             [write(row[column]) for column, write in show.values()]
-            for row in table[:most].to_dict("records")
+            for row in table.iloc[:most].to_dict("records")
         ]
         numeric = [
             i > 0 and bool(rows) and all(_is_number(row[i]) for row in rows)

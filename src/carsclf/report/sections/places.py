@@ -20,7 +20,7 @@ def show_boundaries(context: Context, made: Section, study: StudyMaterial) -> No
     if f"values.{KEY}" not in study.trials:
         return
     trials = told(study.trials)
-    if trials["boundary"].nunique() < 2:
+    if len(set(trials["boundary"])) < 2:
         return
     summary, percents = study.summary, study.summary.metric == METRIC
     table = by_boundary(trials, summary.horizon, 1 if summary.mode == "max" else -1)
