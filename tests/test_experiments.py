@@ -224,6 +224,30 @@ def adapted_rates(folder: Path) -> Rows:
     return [[f"{r.lr:g}", f"{r.head_lr_factor:g}", f"{100 * r.val_top1:.1f}"] for r in rows]
 
 
+def leaked(folder: Path) -> Rows:
+    """Means over seeds, and what they gain over the training without augmentation."""
+    table, rows, first = read(folder, "results.csv"), [], []
+    for _, own in table.groupby("way", sort=False):
+        means = [100 * own[f"{split}_top1"].mean() for split in ("val", "test")]
+        first = first or means
+        gains = [f"{one - none:+.1f}" for one, none in zip(means, first, strict=True)]
+        rows.append(
+            [f"{own['train'].iloc[0]:,}", f"{own['epochs'].iloc[0]}", *(f"{m:.1f}" for m in means)]
+            + (gains if rows else ["", ""])
+        )
+    return rows
+
+
+def boundaries(folder: Path) -> Rows:
+    table = read(folder, "results.csv")
+    rows: Any = table.astype({"boundary": str}).sort_values("boundary").itertuples()
+    return [
+        [row.boundary, row.module, f"{row.trained:,}",
+         f"{100 * row.val_top1:.1f}", f"{100 * row.test_top1:.1f}", f"{row.cpu_seconds:.0f}"]
+        for row in rows
+    ]  # fmt: skip
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -240,6 +264,8 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("networks", 0): (cut_networks, [2, 3]),
     ("adapt", 0): (adapted, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("adapt", 1): (adapted_rates, [1, 2, 3]),
+    ("augmentation_leak", 0): (leaked, [1, 2, 3, 4, 5, 6]),
+    ("boundary", 0): (boundaries, [0, 1, 2, 3, 4, 5]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""
