@@ -233,7 +233,7 @@ def leaked(folder: Path) -> Rows:
         gains = [f"{one - none:+.1f}" for one, none in zip(means, first, strict=True)]
         rows.append(
             [f"{own['train'].iloc[0]:,}", f"{own['epochs'].iloc[0]}", *(f"{m:.1f}" for m in means)]
-            + (gains if rows else ["", ""])
+            + (gains if rows else ["–", "–"])
         )
     return rows
 
