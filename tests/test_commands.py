@@ -51,6 +51,8 @@ def test_train_evaluate_resume(command: Command, tiny: list[str], tmp_path: Path
         "look/training_pictures.png",
         "look/class_counts.csv",
         "look/schedule.png",
+        "look/augmented.png",
+        "look/augmented.csv",
     }
     assert command("evaluate.py", f"run={folder}", "split=test") == 0
     assert "test (fractions)" in capfd.readouterr().out

@@ -242,6 +242,30 @@ def found_copies(folder: Path) -> Rows:
     return [[str(n), str(m)] for n, m in read(folder, "copies.csv")[["found", "copies"]].to_numpy()]
 
 
+def leaked(folder: Path) -> Rows:
+    """Means over seeds, and what they gain over the training without augmentation."""
+    table, rows, first = read(folder, "results.csv"), [], []
+    for _, own in table.groupby("way", sort=False):
+        means = [100 * own[f"{split}_top1"].mean() for split in ("val", "test")]
+        first = first or means
+        gains = [f"{one - none:+.1f}" for one, none in zip(means, first, strict=True)]
+        rows.append(
+            [f"{own['train'].iloc[0]:,}", f"{own['epochs'].iloc[0]}", *(f"{m:.1f}" for m in means)]
+            + (gains if rows else ["–", "–"])
+        )
+    return rows
+
+
+def boundaries(folder: Path) -> Rows:
+    table = read(folder, "results.csv")
+    rows: Any = table.astype({"boundary": str}).sort_values("boundary").itertuples()
+    return [
+        [row.boundary, row.module, f"{row.trained:,}",
+         f"{100 * row.val_top1:.1f}", f"{100 * row.test_top1:.1f}", f"{row.cpu_seconds:.0f}"]
+        for row in rows
+    ]  # fmt: skip
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -260,6 +284,8 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("adapt", 1): (adapted_rates, [1, 2, 3]),
     ("curation", 0): (flipped_labels, [2, 3, 4, 5, 6, 7, 8]),
     ("curation", 1): (found_copies, [1, 2]),
+    ("augmentation_leak", 0): (leaked, [1, 2, 3, 4, 5, 6]),
+    ("boundary", 0): (boundaries, [0, 1, 2, 3, 4, 5]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""

@@ -7,11 +7,24 @@ from typing import Any, Self
 
 import numpy as np
 
-from carsclf.errors import CheckpointError, DataError
+from carsclf.errors import CheckpointError, ConfigError, DataError
 from carsclf.files import AnyPath, Folder, JsonRecord, atomic_write
 
 UNKNOWN = "unknown"
 RANDOM_WEIGHTS = "WARNING: trained from RANDOM weights, as no ImageNet weights could be had"
+LEAKED = (
+    "WARNING: trained with a LEAK (data.leak): copies of its validation photos were in training, "
+    "so its accuracy on validation is no result"
+)
+
+
+def refuse_leaked(leak: str | None, what: str) -> None:
+    """Raises ConfigError for what must not be made of a leaked run; leak: as in its records."""
+    if leak:
+        raise ConfigError(
+            f"{what} was trained with data.leak={leak}, on copies of its validation photos: it is "
+            "there to be measured, and for nothing else; take a run without a leak"
+        )
 
 
 @dataclass(frozen=True)
@@ -47,9 +60,8 @@ class Run(JsonRecord):
     chosen: dict[str, float] = field(default_factory=dict)  # of a grid: weight_decay, vector
     parameters: dict[str, int] = field(default_factory=dict)  # of the network, and those trained
     suggested: dict[str, float] = field(default_factory=dict)  # optimizer.lr, by a finder's rules
-    excluded: dict[str, Any] = field(
-        default_factory=dict
-    )  # data.exclude: see data.exclude.Exclusion
+    leak: str | None = None  # data.leak where there is one: its validation is no result
+    excluded: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.exclude.Exclusion
     extra: dict[str, int] = field(default_factory=dict)  # made pictures trained on, by their kind
 
     @classmethod
@@ -74,6 +86,7 @@ class ModelCard(JsonRecord):
     embedding: int | None = None  # width of CLIP's embedding, where the head stands on one
     weights_license: str | None = UNKNOWN  # as in Run
     weights_source: dict[str, str] = field(default_factory=dict)
+    leak: str | None = None  # as in Run
 
 
 @dataclass(frozen=True)
@@ -232,7 +245,7 @@ class Predictions:
     """What a model said of each picture of one split.
 
     ids, paths: n strings; targets: (n,) class indices, -1 where unknown; probabilities: (n, k)
-    float32, rows sum to 1; class_names: k names in the order of the columns.
+    float32, rows sum to 1; class_names: k names in the order of the columns; leak: the run's.
     """
 
     ids: list[str]
@@ -240,6 +253,7 @@ class Predictions:
     targets: np.ndarray
     probabilities: np.ndarray
     class_names: list[str]
+    leak: str | None = None
 
     @property
     def predicted(self) -> np.ndarray:
@@ -268,7 +282,9 @@ class Predictions:
                 "probability": self.probabilities.max(axis=1).astype(np.float32),
                 "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(self.class_names)),
             }
-        ).replace_schema_metadata({"class_names": json.dumps(self.class_names)})
+        )
+        told = {"class_names": json.dumps(self.class_names)}
+        table = table.replace_schema_metadata(told | ({"leak": self.leak} if self.leak else {}))
         with atomic_write(path) as temporary:
             pq.write_table(table, temporary)
 
@@ -280,7 +296,8 @@ class Predictions:
         if not path.is_file():
             raise DataError(f"{path} is missing: evaluate.py run=<run folder> split=... writes it")
         table = pq.read_table(path)
-        class_names = json.loads((table.schema.metadata or {}).get(b"class_names", b"[]"))
+        told = table.schema.metadata or {}
+        class_names = json.loads(told.get(b"class_names", b"[]"))
         if "probabilities" not in table.column_names or not class_names:
             raise DataError(f"{path} holds no probabilities: write it anew with evaluate.py")
         index = {name: i for i, name in enumerate(class_names)}
@@ -291,4 +308,5 @@ class Predictions:
             targets=np.array([index.get(c, -1) for c in table["class"].to_pylist()], dtype=int),
             probabilities=flat.reshape(-1, len(class_names)),
             class_names=class_names,
+            leak=told[b"leak"].decode() if b"leak" in told else None,
         )

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from carsclf.analysis.boundary import by_boundary
 from carsclf.figures import learning_curves, mistakes, study
+from carsclf.figures.boundary import draw_boundaries
 from carsclf.figures.learning_curves import draw_learning_curves
 from carsclf.figures.mistakes import draw_fates
 from carsclf.figures.rates import draw_range_test, draw_schedule
@@ -29,6 +31,10 @@ REPLAYED = pd.DataFrame(
 FINAL = pd.DataFrame(
     {"label": ["a", "b", "a", "b"], "seed": [1, 1, 2, 2], "score": [0.1, 0.3, 0.2, 0.3]}
 )
+PLACED = pd.DataFrame(
+    {"boundary": ["0", "2", "head"], "best": [0.3, 0.2, 0.1], "epochs": [2, 1, 2],
+     "seconds": [9.0, 3.0, 1.0]}
+)  # fmt: skip
 DRAWN: dict[str, Callable[[Path], None]] = {
     "progress": lambda path: study.draw_progress(CURVES, "val/top1", 1, path),
     "curves": lambda path: study.draw_curves(CURVES, "val/top1", 1, path),
@@ -36,6 +42,7 @@ DRAWN: dict[str, Callable[[Path], None]] = {
     "parallel": lambda path: study.draw_parallel(TRIALS, np.eye(2), ["a", "b"], "top-1", path),
     "importance": lambda path: study.draw_importance(IMPORTANCE, 9, path),
     "final": lambda path: study.draw_final(FINAL, "val/top1", path, colour="#333333"),
+    "boundaries": lambda path: draw_boundaries(PLACED, by_boundary(PLACED, 2), "top-1", 2, path),
     "replay": lambda path: study.draw_replay(REPLAYED, path),
     "range test": lambda path: draw_range_test(
         pd.DataFrame({"lr": [0.1, 1.0], "loss": [2.0, 1.0], "smoothed": [2.0, 1.5]}),

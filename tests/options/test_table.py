@@ -91,6 +91,7 @@ BAD: dict[str, list[Any]] = {
     "data.bootstrap": [-1, 1.5, True, "some", [1]],
     "data.extra": ["runs/gan/synthetic", 3, [["a"]], {"a": 1}],
     "data.exclude": [["a"], [1], {"a": 1}],
+    "data.leak": ["all", None, True],
     "data.workers": [-1, 1.5, True, "many", 10**6, None],
     "data.packed": ["yes", 1, None],
     "data.source.images": [0, 1.5, 10**9, None],

@@ -288,3 +288,4 @@ def test_trials_log_to_one_group_and_may_choose_where_to_freeze(
     said = [Run.read(path).boundary for path in sorted(folder.glob("trials/*/run.json"))]
     assert len(said) == 2
     assert all(said)
+    assert (folder / "figures/boundaries.png").is_file()

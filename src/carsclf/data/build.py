@@ -19,6 +19,7 @@ from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.decoding import DECODERS
 from carsclf.data.exclude import Exclusion, keep_classes, leave_out, named_in, read_exclusion
 from carsclf.data.extra import Extra, Made, chosen, read_extra, refuse_made
+from carsclf.data.follow_up import FOLLOW_UP, NO_LEAK
 from carsclf.data.images import check_crop, file_identity, unreadable
 from carsclf.data.packed import Pack, open_pack
 from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
@@ -73,6 +74,7 @@ def build_data(
     sampling: str = "natural",
     extra: Sequence[str] | None = None,
     exclude: str | None = None,
+    leak: str = NO_LEAK,
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
@@ -98,6 +100,8 @@ def build_data(
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         fraction=fraction,
+        copies=augmentation.random,
+        leak=leak,
     )
     divided = {sample.id for part in splits.values() for sample in part}
     if exclusion is not None:
@@ -208,6 +212,9 @@ def what_was_read(
         drawn = [name for name in splits if name not in given]
         how = f"{', '.join(given)} as given" if kept else f"drawn anew from {' + '.join(given)}"
         how += f", {' and '.join(drawn)} drawn from train" if kept and drawn else ""
+    if module.protocol == FOLLOW_UP:
+        copies = sum(sample.copy is True for sample in module.splits["train"])
+        how = f"val the first of each class by name; {copies} of train are changed copies"
     parts = ", ".join(f"{len(part)} {name}" for name, part in splits.items())
     return (
         f"data: {len(names)} classes ({list_some(names, 4)}), {parts} photos ({module.protocol}: "

@@ -31,7 +31,8 @@ Transform = TrainTransform | EvalTransform | Views
 class PictureDataset(Dataset[Item]):
     """Transformed photos; indexed by (position, seed of its random changes).
 
-    Those that `pack` holds are taken from there, the others decoded: the pixels are the same.
+    Those that `pack` holds are taken from there, the others decoded: the pixels are the same. In
+    training, a sample that is no copy of itself (`Sample.copy`) is not augmented.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class PictureDataset(Dataset[Item]):
     ) -> None:
         self.samples = samples
         self.transform, self.pack = transform, pack
+        self.plain = transform.plain if isinstance(transform, TrainTransform) else transform
         self.crop, self.margin = crop, margin
 
     def __len__(self) -> int:
@@ -59,11 +61,12 @@ class PictureDataset(Dataset[Item]):
         pictures = np.empty((len(keys), *self.transform.shape), np.uint8)
         numbers = draws([seed for _, seed in keys])
         for i, (sample, own) in enumerate(zip(samples, numbers, strict=True)):
-            pictures[i] = self.transform.finish(self._stored(sample), own)
+            transform = self.plain if sample.copy is False else self.transform
+            pictures[i] = transform.finish(self.stored(sample), own)
         targets = torch.tensor([sample.target for sample in samples])
         return {"pictures": torch.from_numpy(pictures).movedim(-1, -3), "targets": targets}
 
-    def _stored(self, sample: Sample) -> np.ndarray:
+    def stored(self, sample: Sample) -> np.ndarray:
         """(height, width, 3), as a pack keeps it."""
         if self.pack is not None and sample in self.pack:
             return self.pack[sample]

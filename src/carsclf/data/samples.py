@@ -35,6 +35,7 @@ class Sample:
     target: int  # index into the source's class names
     given: str | None = None  # "train", "val" or "test" where the source divides its photos itself
     box: tuple[int, int, int, int] | None = None
+    copy: bool | None = None  # in training: always changed, never, or (None) as chance has it
 
 
 @dataclass(frozen=True)

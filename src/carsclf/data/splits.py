@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from carsclf.data.follow_up import FOLLOW_UP, NO_LEAK, divide
 from carsclf.data.samples import Sample, Source, list_some
 from carsclf.errors import ConfigError, DataError, nearest
 
@@ -21,13 +22,16 @@ def split(
     val_fraction: float = 0.2,
     test_fraction: float = 0.0,
     fraction: float = 1.0,
+    copies: bool = False,
+    leak: str = NO_LEAK,
 ) -> Splits:
     """Divides a source; depends on the seed and the sample ids only, never on listing order.
 
     official: the source's own validation and test photos; where it has none, `val_fraction` and
     `test_fraction` of each label of its training photos. published: 20 % of each label of all
     photos for validation, no test (the study's protocol). fractions: `val_fraction` and
-    `test_fraction` of each label.
+    `test_fraction` of each label. follow_up: `test_fraction` of each label, and the rest as
+    `carsclf.data.follow_up.divide` does, which takes `copies` and `leak`.
     `fraction` keeps that share of each label of the training photos (at least one).
     """
     _check(source, protocol, val_fraction, test_fraction, fraction)
@@ -36,6 +40,11 @@ def split(
         parts = _cut(samples, seed, val=0.2)
     elif protocol == "fractions":
         parts = _cut(samples, seed, val=val_fraction, test=test_fraction)
+    elif protocol == FOLLOW_UP:
+        parts = _cut(samples, seed, val=0, test=test_fraction)
+        halves = [divide(g, copies=copies, leak=leak) for g in _by_label(parts["train"]).values()]
+        for name, of in (("train", 0), ("val", 1)):
+            parts[name] = [sample for half in halves for sample in half[of]]
     else:
         given = {name: [s for s in samples if s.given == name] for name in ("train", "val", "test")}
         if given["test"] and test_fraction:
@@ -103,7 +112,7 @@ def _share(samples: list[Sample], seed: int, fraction: float) -> list[Sample]:
 
 
 def _check(source: Source, protocol: str, val: float, test: float, fraction: float) -> None:
-    known = ["auto", "fractions", *source.protocols]
+    known = ["auto", "fractions", FOLLOW_UP, *source.protocols]
     if protocol not in known:
         raise ConfigError(f"data.protocol={protocol} is unknown here: {nearest(protocol, known)}")
     why_not = source.protocols.get(protocol)

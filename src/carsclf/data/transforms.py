@@ -123,6 +123,11 @@ class TrainTransform:
             picture = step(picture, draws)
         return picture
 
+    @property
+    def plain(self) -> "TrainTransform":
+        """The same without augmentation."""
+        return replace(self, steps=tuple(s for s in self.steps if not isinstance(s, Augmentation)))
+
     def to_dict(self) -> dict[str, Any]:
         """All that shapes its pictures besides the draws."""
         steps = [

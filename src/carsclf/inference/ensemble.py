@@ -18,7 +18,14 @@ from carsclf.errors import CheckpointError, ConfigError
 from carsclf.inference.soup import make_soup
 from carsclf.inference.split import How, open_run, predict_split, write
 from carsclf.options.command_line import argument, say_next
-from carsclf.records import RANDOM_WEIGHTS, Ensemble, Predictions, Run, RunFolder
+from carsclf.records import (
+    RANDOM_WEIGHTS,
+    Ensemble,
+    Predictions,
+    Run,
+    RunFolder,
+    refuse_leaked,
+)
 from carsclf.terminal import terminal
 
 WEIGHED_ON = "val"
@@ -105,6 +112,7 @@ def read_members(runs: Sequence[Path], names: Sequence[str], how: How) -> dict[s
             print(f"{name}: predicting {how.part}")
             write(predict_split(open_run(run, how), how), files, how.part)
         said[name] = Predictions.read(files.predictions(how.part))
+        refuse_leaked(said[name].leak, f"runs: {name}")
     return said
 
 

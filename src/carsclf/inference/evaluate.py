@@ -16,7 +16,7 @@ from carsclf.inference.split import How, open_run, predict_split, write
 from carsclf.options.command_line import argument, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.table import EVALUATE
-from carsclf.records import RANDOM_WEIGHTS, Predictions, Run, RunFolder
+from carsclf.records import LEAKED, RANDOM_WEIGHTS, Predictions, Run, RunFolder
 from carsclf.terminal import terminal
 
 
@@ -117,3 +117,5 @@ def print_metrics(run: Run, predictions: Predictions, split: str, *more: str) ->
         console.print(line)
     if run.weights == "random":
         console.print(RANDOM_WEIGHTS)
+    if run.leak:
+        console.print(LEAKED)

@@ -27,7 +27,7 @@ from carsclf.machine.memory import keep_freed_memory
 from carsclf.models.embedding import add_embedding
 from carsclf.models.networks import create
 from carsclf.models.pixels import Normalise
-from carsclf.records import ModelCard, Predictions, RunFolder
+from carsclf.records import LEAKED, ModelCard, Predictions, RunFolder
 from carsclf.terminal import terminal
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,8 @@ def load_model(
     files = RunFolder(folder)
     files.refuse_gan()
     card = _card(files)
+    if card.leak:
+        log.warning("%s: %s", files.root, LEAKED)
     size, args = card.eval_transform["size"], card.model_args
     network = create(
         card.name, num_classes=len(card.class_names), image_size=size, pool=card.pool, **args

@@ -17,7 +17,7 @@ from carsclf.errors import CheckpointError, DataError
 from carsclf.files import atomic_write
 from carsclf.inference.split import How, OpenRun, open_run
 from carsclf.models.statistics import measure_anew
-from carsclf.records import ModelCard, Predictions, Run, RunFolder
+from carsclf.records import ModelCard, Predictions, Run, RunFolder, refuse_leaked
 
 State = dict[str, torch.Tensor]
 DRAWN = ("random", "none")  # initial weights that are another network for each seed
@@ -46,6 +46,7 @@ def check_members(runs: Sequence[Path], names: Sequence[str]) -> list[Run]:
     cards = [ModelCard.read(RunFolder(run).card) for run in runs]
     held_out = [Predictions.read(RunFolder(run).predictions("val")).ids for run in runs]
     for name, record, card, photos in zip(names, records, cards, held_out, strict=True):
+        refuse_leaked(card.leak, f"runs: {name}")
         if unlike := differences(cards[0], card):
             raise CheckpointError(
                 f"ensemble=soup: {name} differs from {names[0]} in {', '.join(unlike)}, and a mean "

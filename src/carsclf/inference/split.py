@@ -1,7 +1,7 @@
 """One split through one trained model: of a run that is evaluated, or of an ensemble's member."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -81,7 +81,8 @@ def predict_split(run: OpenRun, how: How) -> Predictions:
     samples = run.data.splits[how.split]
     loader = run.data.loader_of(samples, batch_size=how.batch_size, transform=run.views)
     forward = run.model if run.views is None else mean_of_views(run.model)
-    return predict(forward, loader, samples, run.data.class_names, title="photos")
+    said = predict(forward, loader, samples, run.data.class_names, title="photos")
+    return replace(said, leak=run.model.card.leak)
 
 
 def mean_of_views(model: Callable[[Batch], torch.Tensor]) -> Callable[[Batch], torch.Tensor]:

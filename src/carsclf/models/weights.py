@@ -3,6 +3,7 @@
 import os
 import socket
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,13 +13,14 @@ from urllib.request import getproxies
 
 import timm
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.models import lite0
 from carsclf.models.checkpoint_files import StateDict, read_state, short
 from carsclf.models.provenance import NO_WEIGHTS, Provenance, stated_at, stated_by_timm
-from carsclf.records import RunFolder
+from carsclf.records import ModelCard, RunFolder, refuse_leaked
 
 
 class NotThereError(Exception):
@@ -77,8 +79,21 @@ def _from_path(path: Path) -> Found:
         raise CheckpointError(
             f"model.weights={path}: no model.safetensors there; is the run finished?"
         )
+    _refuse_leaks(path)
     state, notes = read_state(path)
     return Found(str(path), state, tuple(notes), stated_at(path))
+
+
+def _refuse_leaks(path: Path) -> None:
+    """Refuses a run that has seen its validation photos, and a file of it."""
+    for files in map(RunFolder, (path, *path.parents[:2])):  # checkpoints lie in a folder below
+        if files.card.is_file():
+            with suppress(CheckpointError):  # some other program's model.json
+                refuse_leaked(ModelCard.read(files.card).leak, f"model.weights={path}")
+        elif files.config.is_file():  # not finished
+            config = OmegaConf.load(files.config)
+            leak = OmegaConf.select(config, "data.leak") if OmegaConf.is_dict(config) else None
+            refuse_leaked(leak if leak != "none" else None, f"model.weights={path}")
 
 
 def pretrained_file(config: dict[str, Any]) -> Path:

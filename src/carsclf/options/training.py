@@ -46,7 +46,7 @@ DATA: Table = below(
         "columns.class": Text(),
         "columns.split": Text() | Null(),
         "columns.box": Items(Text(), count=4) | Null(),
-        "protocol": Word("auto", "official", "published", "fractions"),
+        "protocol": Word("auto", "official", "published", "fractions", "follow_up"),
         "val_fraction": Number(above=0, below=1),
         "test_fraction": Number(at_least=0, below=1),
         "fraction": Number(above=0, at_most=1),
@@ -66,6 +66,7 @@ DATA: Table = below(
         "bootstrap": SEED | Null(),
         "extra": Items(Text()) | Nothing(),
         "exclude": Text() | Null(),
+        "leak": Word("none", "published"),
     },
 )
 MODEL: Table = below(
@@ -205,7 +206,7 @@ LOGGER: Table = below(  # others are wandb.init's own
 )
 OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag() | Word("only")}
 OPTIONAL = {  # which not every source, mode or network has
-    *("data.packed", "data.split_seed", "data.bootstrap"),
+    *("data.packed", "data.split_seed", "data.bootstrap", "data.leak"),
     *("data.class_depth", "data.ignore", "data.table"),
     *("data.sampling", "data.extra", "data.exclude"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),

@@ -14,7 +14,7 @@ from carsclf.files import AnyPath
 from carsclf.options.command_line import say_next
 from carsclf.options.kinds import checked
 from carsclf.options.table import REPORT
-from carsclf.records import RANDOM_WEIGHTS
+from carsclf.records import LEAKED, RANDOM_WEIGHTS
 from carsclf.report.context import Context, Price
 from carsclf.report.dashboards import Destination, upload, workspaces
 from carsclf.report.glance import glance
@@ -100,6 +100,8 @@ def _warn(context: Context) -> None:
     marked = [g.label for g in context.groups if g.random]
     if marked:
         context.warnings.append(f"{RANDOM_WEIGHTS}: {'; '.join(marked)}")
+    if leaked := [g.label for g in context.groups if g.leaked]:
+        context.warnings.append(f"{LEAKED}: {'; '.join(leaked)}")
     if short := [r.name for r in material.runs if not r.run.finished]:
         context.warnings.append(f"Not trained to their end: {', '.join(short)}.")
     precisions = sorted({g.precision for g in context.groups if g.precision})

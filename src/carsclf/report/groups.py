@@ -62,8 +62,9 @@ class Group:
 
     @property
     def label(self) -> str:
-        """What figures and tables call it; random weights and mere trials are marked."""
+        """What figures and tables call it; random weights, leaks and mere trials are marked."""
         mark = " [RANDOM weights]" if self.random else ""
+        mark += " [LEAKED validation]" if self.leaked else ""
         role = DEFAULT if self.default and not self.found else ROLES[self.role]
         role = START if self.given else role
         role += "" if self.runs else UNTRAINED
@@ -122,6 +123,11 @@ class Group:
         if not self.runs:
             return self.study is not None and self.study.random_weights
         return any(run.run.weights == "random" for run in self.runs)
+
+    @property
+    def leaked(self) -> bool:
+        """Whether copies of its validation photos were in training."""
+        return any(run.run.leak for run in self.runs)
 
     @cached_property
     def seeds(self) -> list[float]:

@@ -85,27 +85,41 @@ class Desk:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def figure(
-        self, section: Section, name: str, caption: str, draw: Callable[[Path], None]
+        self,
+        section: Section,
+        name: str,
+        caption: str,
+        draw: Callable[[Path], None],
+        suffix: str = ".svg",
     ) -> None:
-        """Draws into figures/<name>.svg and shows it."""
-        path = self.folder / "figures" / f"{name}.svg"
+        """Draws into figures/<name>.svg, or what photos need instead, and shows it."""
+        path = self.folder / "figures" / f"{name}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         draw(path)
-        if self.png:
+        if self.png and suffix != ".png":
             draw(path.with_suffix(".png"))
         content = {"uri": data_uri(path), "file": f"figures/{path.name}"}
         section.parts.append(Part("figure", content, caption))
 
     def table(
-        self, section: Section, name: str, table: pd.DataFrame, caption: str, show: Show
+        self,
+        section: Section,
+        name: str,
+        table: pd.DataFrame,
+        caption: str,
+        show: Show,
+        most: int | None = None,
     ) -> None:
-        """Writes tables/<name>.csv with full numbers and shows some columns as people read them."""
+        """Writes tables/<name>.csv with full numbers and shows some columns as people read them.
+
+        most: rows that are shown; None: all.
+        """
         path = self.folder / "tables" / f"{name}.csv"
         with atomic_write(path) as temporary:
             table.to_csv(temporary, index=False)
         rows = [
             [write(row[column]) for column, write in show.values()]
-            for row in table.to_dict("records")
+            for row in table.iloc[:most].to_dict("records")
         ]
         numeric = [
             i > 0 and bool(rows) and all(_is_number(row[i]) for row in rows)

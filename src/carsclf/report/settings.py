@@ -24,14 +24,28 @@ CHANCE = {
 """Keys in which runs of one configuration may differ."""
 RECIPE = (
     *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
-    *("mixing", "averaging", "class_weights", "data.sampling", "data.extra"),
-    *("mode.boundary", "mode.label_smoothing", "mode.views", "trainer.gradient_clip_val"),
+    *("mixing", "averaging", "class_weights", "data.sampling", "data.bootstrap", "data.leak"),
+    *("data.extra", "data.exclude"),
+    *("model.text", "model.args", "reported"),
+    *("mode.boundary", "mode.label_smoothing", "mode.views", "mode.pool", "mode.method"),
+    *("mode.rank", "mode.alpha", "mode.layers", "trainer.gradient_clip_val"),
+    *("trainer.gradient_clip_algorithm", "trainer.accumulate_grad_batches"),
 )
-"""What one tunes; the rest is the problem (data, size, network, mode) and its budget (epochs)."""
+"""What one tunes. Every option of a training stands here, in PROBLEM, in CHANCE or in BESIDE."""
+PROBLEM = (
+    *("data.name", "data.source", "data.class_depth", "data.ignore", "data.table", "data.columns"),
+    *("data.protocol", "data.val_fraction", "data.test_fraction", "data.fraction", "data.classes"),
+    *("data.min_images_per_class", "data.image_size", "data.interpolation", "data.crop"),
+    *("data.margin", "data.skip_unreadable", "model.name", "model.weights", "mode.name"),
+    *("trainer.max_epochs", "trainer.precision"),
+    "lr_finder",  # what it found and was used is optimizer.lr
+)
+"""What is given: data, size, network and mode, and the budget."""
 NEW: Flat = {
     "mode.pool": "default",
     "data.sampling": "natural",
     "data.extra": [],
+    "data.leak": "none",
     "mixing._target_": "carsclf.data.mixing.none",
     "averaging._target_": "carsclf.training.averaging.none",
     "class_weights._target_": "carsclf.training.class_weights.none",
@@ -76,7 +90,8 @@ def is_default(config: Flat) -> bool:
         return False
     config = NEW | config
     keys = [key for key in {*default, *config} if under(key, RECIPE)]
-    return all(k in default and k in config and same(default[k], config[k]) for k in keys)
+    # an option that one of them does not have is one left at null
+    return all(same(default.get(k), config.get(k)) for k in keys)
 
 
 @cache

@@ -83,7 +83,8 @@ class EpochEnd(Checkpoint):
     """Writes last.ckpt, best.ckpt and metrics.csv after each epoch, then tells `on_epoch`.
 
     best is the highest `monitor` (the earliest of equals). `on_epoch` may return False to stop
-    here; the run stays resumable. Being a Checkpoint, it runs after the module's own hooks.
+    here; the run stays resumable. Being a Checkpoint, it runs after the module's own hooks. leak:
+    marks each row of metrics.csv.
     """
 
     def __init__(
@@ -93,7 +94,9 @@ class EpochEnd(Checkpoint):
         *,
         monitor: str = "val/top1",
         on_epoch: OnEpoch | None = None,
+        leak: str | None = None,
     ) -> None:
+        self.leak = leak
         self.folder, self.progress = folder, progress
         self.monitor, self.on_epoch = monitor, on_epoch
         self.rows: list[dict[str, float]] = []
@@ -116,7 +119,7 @@ class EpochEnd(Checkpoint):
         if trainer.is_global_zero:
             if self.best is self.rows[-1]:
                 _link(self.folder.last, self.folder.best)
-            write_metrics(self.folder.metrics, self.rows)
+            write_metrics(self.folder.metrics, self.rows, self.leak)
             self.progress.epoch_done(epoch, pl_module.epoch_metrics)
         if self.on_epoch is not None:
             go_on = self.on_epoch(epoch, dict(pl_module.epoch_metrics), seconds, self.folder.last)
@@ -140,7 +143,8 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
+def write_metrics(path: Path, rows: list[dict[str, float]], leak: str | None = None) -> None:
     """One row per epoch; the whole file is replaced, so a resumed run leaves no row twice."""
     with atomic_write(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+        table = pd.DataFrame(rows)
+        (table.assign(leak=leak) if leak else table).to_csv(temporary, index=False)

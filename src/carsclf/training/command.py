@@ -25,6 +25,7 @@ from carsclf.training.configuration import training_part
 from carsclf.training.gan_checks import check_unread
 from carsclf.training.gan_record import GanRun
 from carsclf.training.gan_run import fit_gan
+from carsclf.training.leak import check_experiment
 from carsclf.training.lr_finder import told
 from carsclf.training.prolong import asked_epochs, prolong
 from carsclf.training.run import fit
@@ -41,7 +42,9 @@ def train(config: DictConfig) -> str:
     if naming.resume:
         folder, config = resumed(Path(naming.resume))
     else:
-        config, folder = training_part(config), new_folder(naming)
+        config = training_part(config)
+        check_experiment(config, experiment_of(told))
+        folder = new_folder(naming)
     files = RunFolder(folder)
     try:
         run = _trained(config, files, told)
@@ -132,6 +135,12 @@ def told_overrides(config: DictConfig) -> list[str] | None:
         return None
     own = [o for o in HydraConfig.get().overrides.task if not o.startswith("overrides=")]
     return [*(read_overrides(config.overrides) if config.overrides else []), *own]
+
+
+def experiment_of(overrides: list[str] | None) -> str | None:
+    """The experiment that a command line chose, if any."""
+    named = [o.partition("=")[2] for o in overrides or () if o.startswith("experiment=")]
+    return named[-1] if named else None
 
 
 def repeatable(overrides: list[str] | None) -> list[str] | None:

@@ -16,6 +16,7 @@ from carsclf.models.pooling import DEFAULT
 from carsclf.options.kinds import checked
 from carsclf.options.training import LR_FINDER, NAMING, REQUIRED, TRAINING
 from carsclf.training.gan_checks import check_gan
+from carsclf.training.leak import check_follow_up
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 TRICKS = ("mixing", "class_weights", "averaging")  # which runs of earlier versions do not have
@@ -47,6 +48,7 @@ def training_part(config: DictConfig) -> DictConfig:
         check_arguments(plain[group], group)
     check_mixing(plain)
     check_balance(plain)
+    check_follow_up(plain)
     if option_of(plain.optimizer) in WHOLE:
         check_whole(plain)
     elif option_of(plain.schedule) == "penalties":

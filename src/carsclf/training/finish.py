@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from carsclf.models.pooling import pool_of
 from carsclf.records import ModelCard, Predictions, RunFolder
 from carsclf.training.callbacks import EpochEnd
 from carsclf.training.checkpoints import read_checkpoint
+from carsclf.training.leak import leak_of
 from carsclf.training.modules import TransferModule
 from carsclf.training.trainer import device_of
 
@@ -73,6 +75,7 @@ def export(
         embedding=embedding_width(network),
         weights_license=weights.provenance.license,
         weights_source=weights.provenance.source,
+        leak=leak_of(config),
     )
     device = device_of(config)
     module = module.eval().to(device)
@@ -84,6 +87,7 @@ def export(
 
     samples = inputs.splits["val"]
     predictions = predict(forward, inputs.eval_loader("val"), samples, inputs.class_names)
+    predictions = replace(predictions, leak=card.leak)
     if write:
         state = {name: tensor.cpu().contiguous() for name, tensor in module.whole().items()}
         # one entry only: safetensors writes several in any order, and files would differ
@@ -148,6 +152,7 @@ def surroundings(config: DictConfig, data: CarsDataModule, trainer: pl.Trainer) 
         "split_sizes": {name: len(part) for name, part in data.splits.items()},
         "classes": len(data.class_names),
         "excluded": data.exclusion.record() if data.exclusion else {},
+        "leak": leak_of(config),
         "seed": config.seed,
         "device": f"{trainer.world_size} x {device.type} {device_name(device)}".strip(),
         "precision": config.trainer.precision,

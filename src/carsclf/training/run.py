@@ -41,6 +41,7 @@ from carsclf.training.finish import (
     val_metrics,
     write_heads,
 )
+from carsclf.training.leak import leak_of
 from carsclf.training.look import LOOK_ONLY, look_at_data
 from carsclf.training.lr_finder import (
     adopt_rate,
@@ -94,7 +95,7 @@ def fit(
     if config.look and last is None:
         look_at_data(pictures, folder)
     progress, meter = EpochProgress(config.trainer.max_epochs), CostMeter()
-    epoch_end = EpochEnd(files, progress, on_epoch=on_epoch)
+    epoch_end = EpochEnd(files, progress, on_epoch=on_epoch, leak=leak_of(config))
     watching = [progress, meter, epoch_end]
     trainer = make_trainer(config, folder, watching, head_only=halves.head_only)
     inputs = make_inputs(config, halves, pictures, trainer)

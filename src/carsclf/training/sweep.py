@@ -19,7 +19,7 @@ from rich.text import Text
 from carsclf.errors import CarsclfError
 from carsclf.files import atomic_write
 from carsclf.options.command_line import argument, say_next
-from carsclf.records import Run, RunFolder
+from carsclf.records import LEAKED, Run, RunFolder
 from carsclf.terminal import terminal
 
 ONE_RUN = ("seed=", "name=", "runs=")
@@ -93,6 +93,8 @@ def summarise(jobs: Sequence[Job]) -> list[dict[str, Any]]:
             "seeds": " ".join(str(run.seed) for run in runs),
             "failed": len(own) - len(runs),
         }
+        if any(job.run and job.run.leak for job in jobs):
+            row["leak"] = runs[0].leak if runs else None
         for metric in METRICS:
             values = [
                 run.metrics[f"val/{metric}"] for run in runs if f"val/{metric}" in run.metrics
@@ -114,7 +116,7 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         shares = [_spread(row, metric, 100, 2, " %") for metric in METRICS[:3]]
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
         table.add_row(
-            Text(row["setting"]),
+            Text(row["setting"] + (" [LEAKED]" if row.get("leak") else "")),
             row["seeds"],
             *shares,
             _spread(row, "loss", 1, 3, ""),
@@ -123,6 +125,8 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         )
     # a log has no width of its own: rich would fold the table to 80 columns
     terminal(width=None if sys.stdout.isatty() else 160).print(table)
+    if any(row.get("leak") for row in rows):
+        print(LEAKED)
 
 
 def _spread(row: dict[str, Any], metric: str, scale: float, digits: int, unit: str) -> str:

@@ -153,4 +153,5 @@ def log_results(experiment: Any, run: Run, predictions: Predictions, samples: li
     experiment.log({"confusion_matrix": matrix, "worst_mistakes": table})
     if pictures:  # as a panel too: a table's pictures are only shown once it is synced
         experiment.log({"worst_pictures": pictures})
-    experiment.summary.update({"reported_epoch": run.reported_epoch, **run.metrics})
+    marked = {"leak": run.leak} if run.leak else {}
+    experiment.summary.update({"reported_epoch": run.reported_epoch, **marked, **run.metrics})

@@ -16,6 +16,7 @@ from carsclf.report.gallery import data_root, make_gallery, photo_path
 from carsclf.report.groups import Group
 from carsclf.report.page import Section
 from carsclf.report.repeat import to_get_predictions
+from carsclf.report.sections.changes import show_changes
 from carsclf.report.words import count, listed, percent
 
 CAUSES = {"clutter": "clutter (things behind)", "light": "light", "illumination": "illumination",
@@ -43,6 +44,7 @@ def section(context: Context) -> Section:
     if len(predictions.class_names) == 1:
         made.note("There is one class only: no photo can be wrong.")
         return made
+    show_changes(context, made)
     _pairs(context, made, best, predictions)
     _causes(context, made, best, predictions, wrong)
     _gallery(context, made, best, predictions)

@@ -11,6 +11,7 @@ from carsclf.figures.style import shade
 from carsclf.report.context import Context
 from carsclf.report.groups import called
 from carsclf.report.page import Section, Show
+from carsclf.report.sections.places import show_augmentation, show_boundaries
 from carsclf.report.studies import METRIC, StudyMaterial
 from carsclf.report.words import hours, percent, plain, points
 
@@ -26,6 +27,8 @@ def show_study(context: Context, made: Section, study: StudyMaterial) -> None:
         _final(context, made, study)
     _searched_places(context, made, study)
     _best(context, made, study)
+    show_boundaries(context, made, study)
+    show_augmentation(context, made, study)
     _trials(context, made, study)
 
 

@@ -14,6 +14,7 @@ from carsclf.options.kinds import checked
 from carsclf.options.table import STUDY
 from carsclf.training.configuration import SEARCH_GROUPS, check_changing, training_part
 from carsclf.training.gan_checks import refuse_gan
+from carsclf.training.leak import refuse_leak
 from carsclf.tuning.space import Space
 
 SEARCH_KEYS = (*SEARCH_GROUPS, "resources", "runs", "name", "resume", "look", "hydra")
@@ -134,6 +135,7 @@ class Composition:
     def _compose(self, overrides: list[str]) -> dict[str, Any]:
         config = training_part(compose("train", self._with(overrides)))
         refuse_finder(config)
+        refuse_leak(config)
         with open_dict(config):
             config.pop("resources", None)
         plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]

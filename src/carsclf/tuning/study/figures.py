@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from carsclf.analysis.boundary import KEY, by_boundary, told
 from carsclf.analysis.importance import ENOUGH, importances
+from carsclf.figures.boundary import draw_boundaries
 from carsclf.figures.study import (
     draw_curves,
     draw_fidelities,
@@ -31,6 +33,10 @@ def draw_study(study: Study, folder: Path) -> None:
         path = folder / "learning_rates.png"
         placed = scored.assign(value=scored[f"values.{rate.key}"]).dropna(subset="value")
         draw_fidelities(placed, rate.key, rate.log, study.metric, path)
+    if f"values.{KEY}" in scored and len(placed := told(scored)):
+        horizon, path = study.controller.horizon, folder / "boundaries.png"
+        table = by_boundary(placed, horizon, study.sign)
+        draw_boundaries(placed, table, study.metric, horizon, path)
     keys = [p.name for p in space]
     units = space.to_unit([study.controller.trials[number].raw for number in scored["trial"]])
     draw_parallel(scored, units, keys, study.metric, folder / "parallel.png")
