@@ -124,6 +124,14 @@ CHANGES: Table = {
         },
     ),
     **below(
+        "resizing",
+        {
+            "sizes": Items(Whole(at_least=8, at_most=4096)),
+            "epochs": Items(COUNT | Number(above=0, below=1)),
+            "batch": Word("constant", "pixels"),
+        },
+    ),
+    **below(
         "optimizer",
         {
             "lr": Number(above=0),

@@ -24,7 +24,7 @@ CHANCE = {
 """Keys in which runs of one configuration may differ."""
 RECIPE = (
     *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
-    *("mixing", "averaging", "class_weights", "data.sampling"),
+    *("mixing", "averaging", "class_weights", "resizing", "data.sampling"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "trainer.gradient_clip_val"),
 )
 """What one tunes; the rest is the problem (data, size, network, mode) and its budget (epochs)."""
@@ -34,7 +34,10 @@ NEW: Flat = {
     "mixing._target_": "carsclf.data.mixing.none",
     "averaging._target_": "carsclf.training.averaging.none",
     "class_weights._target_": "carsclf.training.class_weights.none",
-    **{f"{group}._partial_": True for group in ("mixing", "averaging", "class_weights")},
+    "resizing._target_": "carsclf.data.resizing.none",
+    **{
+        f"{group}._partial_": True for group in ("mixing", "averaging", "class_weights", "resizing")
+    },
 }
 """What runs of earlier versions do not have in their configuration, and would say there."""
 CONF = Path(carsclf.__file__).parents[2] / "conf"

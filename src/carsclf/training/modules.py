@@ -1,7 +1,7 @@
 """The modes as one LightningModule: a frozen prefix, possibly empty, and a trained rest."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -33,7 +33,9 @@ class TransferModule(pl.LightningModule):
 
     A batch holds pictures, or features: the prefix's outputs, computed before. optimizer(backbone,
     head) and schedule(optimizer, epochs, steps) are partials; `horizon` is the schedule's length in
-    epochs, `steps` the optimizer steps per epoch. clip: the largest gradient norm (or value).
+    epochs, `steps` the optimizer steps per epoch; steps_each: of each epoch, where they differ: a
+    step then takes the schedule as much further as it takes the epoch, so that rates hang on how
+    far the training is. clip: the largest gradient norm (or value).
     mini_batch: a training batch is a chunk of mini-batches of that many rows of features, and the
     module steps through them by itself. The prefix is not in checkpoints, as it never changes.
     mixing: of training batches. train/loss is then that of the mixed labels, and train/top1 counts
@@ -55,6 +57,7 @@ class TransferModule(pl.LightningModule):
         horizon: int,
         steps: int,
         seed: int,
+        steps_each: Sequence[int] = (),
         label_smoothing: float = 0.0,
         class_weights: np.ndarray | None = None,
         clip: float | None = None,
@@ -72,6 +75,7 @@ class TransferModule(pl.LightningModule):
         self.normalise: Normalise = normalise
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.horizon, self.steps, self.seed = horizon, steps, seed
+        self.steps_each = list(steps_each) or [steps] * horizon
         self.loss = loss_of(class_weights, label_smoothing)
         self.train_loss, self.train_top1 = mean_metric(), mean_metric()
         self.validation = Validation(num_classes)
@@ -175,7 +179,7 @@ class TransferModule(pl.LightningModule):
 
     def _after_step(self) -> None:
         if self.average is None or not self.average.holds(self.current_epoch):
-            self.schedule.after_step()
+            self.schedule.after_step(self.steps / self.steps_each[self.current_epoch])
         if self.average is not None:
             self.average.after_step(self.rest)
 
