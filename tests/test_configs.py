@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 GROUPS = [
     *("augmentation", "averaging", "class_weights", "data", "logger", "mixing", "mode", "model"),
-    *("optimizer", "resizing", "schedule", "trainer"),
+    *("optimizer", "resizing", "schedule", "trainer", "unfreezing"),
 ]
 OPTIONS = [
     f"{group}={path.stem}"

@@ -123,6 +123,7 @@ CHANGES: Table = {
             "lr_factor": Number(above=0) | Null(),
         },
     ),
+    "unfreezing.epochs": Items(COUNT),
     **below(
         "resizing",
         {
@@ -139,6 +140,7 @@ CHANGES: Table = {
             "weight_decay": Number(at_least=0),
             "momentum": Number(at_least=0, below=1),
             "nesterov": Flag(),
+            "layer_decay": Number(above=0, at_most=1) | Null(),
             "betas": Items(Number(at_least=0, below=1), count=2),
         },
     ),

@@ -24,7 +24,7 @@ CHANCE = {
 """Keys in which runs of one configuration may differ."""
 RECIPE = (
     *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
-    *("mixing", "averaging", "class_weights", "resizing", "data.sampling"),
+    *("mixing", "averaging", "class_weights", "resizing", "unfreezing", "data.sampling"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "trainer.gradient_clip_val"),
 )
 """What one tunes; the rest is the problem (data, size, network, mode) and its budget (epochs)."""
@@ -35,8 +35,10 @@ NEW: Flat = {
     "averaging._target_": "carsclf.training.averaging.none",
     "class_weights._target_": "carsclf.training.class_weights.none",
     "resizing._target_": "carsclf.data.resizing.none",
+    "unfreezing._target_": "carsclf.training.unfreezing.none",
     **{
-        f"{group}._partial_": True for group in ("mixing", "averaging", "class_weights", "resizing")
+        f"{group}._partial_": True
+        for group in ("mixing", "averaging", "class_weights", "resizing", "unfreezing")
     },
 }
 """What runs of earlier versions do not have in their configuration, and would say there."""

@@ -23,7 +23,8 @@ from carsclf.features.extract import check_views, extract
 from carsclf.models.adapt import adapt
 from carsclf.models.boundary import HEAD, Prefix, cut, holds_at, resolve
 from carsclf.models.effects import check_effect
-from carsclf.models.heads import Head
+from carsclf.models.heads import Head, in_heads
+from carsclf.models.layers import distances
 from carsclf.models.networks import Weights, build_network, head_names, normalisation
 from carsclf.models.pixels import Normalise
 from carsclf.models.pooling import vectors
@@ -159,6 +160,11 @@ def make_module(
     optimizer = instantiate(config.optimizer)
     if option_of(config.optimizer) == "head_grid":
         optimizer = partial(optimizer, vectors=vectors(pooling_of(config)))
+    if config.optimizer.get("layer_decay") is not None:
+        layers = distances(halves.rest)
+        names = [n for n, p in halves.rest.named_parameters() if p.requires_grad]
+        own = [layers[name] for name in names if not in_heads(name, halves.heads)]
+        optimizer = partial(optimizer, layers=own)
     world = trainer.world_size
     batches = [inputs.batches_per_epoch(world, p.batch_size) for p in phases_of(config)]
     module = TransferModule(
@@ -188,6 +194,8 @@ def _tricks(config: DictConfig, inputs: SplitLoaders) -> dict[str, Any]:
     """What the module is told of the groups that runs of earlier versions do not have."""
     targets, classes = [s.target for s in inputs.splits["train"]], len(inputs.class_names)
     makers = {group: instantiate(config[group]) for group in TRICKS if group in config}
+    if "unfreezing" in config:
+        makers["unfreezing"] = instantiate(config.unfreezing)
     taken = {"mixing": classes, "class_weights": np.bincount(targets, minlength=classes)}
     return {group: make(taken[group]) if group in taken else make for group, make in makers.items()}
 

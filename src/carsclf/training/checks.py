@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -17,11 +18,12 @@ from carsclf.errors import CarsclfError, ConfigError, raised_in
 from carsclf.machine.precision import FULL
 from carsclf.models.boundary import resolve
 from carsclf.models.embedding import check_place
-from carsclf.models.networks import create, known_name, passes
+from carsclf.models.layers import distances
+from carsclf.models.networks import create, head_names, known_name, passes
 from carsclf.models.pooling import DEFAULT
 from carsclf.models.text_head import check_text, find_tower
 from carsclf.training.build import make_network
-from carsclf.training.configuration import phases_of, pooling_of
+from carsclf.training.configuration import phases_of, pooling_of, trick
 from carsclf.training.lr_finder import check_one_process
 from carsclf.training.trainer import check_processes, check_trainer, check_untrained
 from carsclf.training.wandb_log import check_wandb
@@ -34,7 +36,13 @@ def check_training(config: DictConfig) -> None:
     check_lengths(config)
     check_untrained(config)
     check_wandb(config.get("logger"))
-    check_one_process(config, check_lightning(config.trainer))
+    world = check_lightning(config.trainer)
+    check_one_process(config, world)
+    if world > 1 and trick(config, "unfreezing") != "none":
+        raise ConfigError(
+            f"unfreezing=gradual needs one process, and here are {world}: they agree at the start "
+            "on what has gradients; take trainer.devices=1, or unfreezing=none"
+        )
     check_network(config)
 
 
@@ -105,6 +113,10 @@ def check_network(config: DictConfig) -> None:
     except (CarsclfError, RuntimeError):
         network = create(model.name, **args)  # not every network can be made so
     resolve(config.mode.boundary, network)
+    if config.optimizer.get("layer_decay") is not None:
+        distances(network)
+    if "unfreezing" in config:
+        instantiate(config.unfreezing)(network, head_names(network))
     for size in sorted({phase.size for phase in phases_of(config)}):
         check_size(network, model.name, size, args)
     if text:

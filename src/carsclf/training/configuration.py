@@ -19,7 +19,7 @@ from carsclf.options.training import LR_FINDER, NAMING, REQUIRED, TRAINING
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 TRICKS = ("mixing", "class_weights", "averaging")  # which runs of earlier versions do not have
-LATER = (*TRICKS, "resizing")
+LATER = (*TRICKS, "resizing", "unfreezing")
 WHOLE = {  # optimizers that see all rows at once, with the schedule that each needs, and why
     "lbfgs": ("constant", "its line search finds the rate"),
     "head_grid": ("penalties", "each epoch is a head with a penalty of its own"),
@@ -47,6 +47,8 @@ def training_part(config: DictConfig) -> DictConfig:
     check_mixing(plain)
     check_balance(plain)
     check_resizing(plain)
+    check_layers(plain)
+    check_unfreezing(plain)
     if option_of(plain.optimizer) in WHOLE:
         check_whole(plain)
     elif option_of(plain.schedule) == "penalties":
@@ -190,6 +192,31 @@ def check_resizing(config: DictConfig) -> None:
             "resizing=progressive trains on pictures that grow, and with mode.cache=true a "
             "training sees features of them, made once: take resizing=none, or mode.cache=false "
             "optimizer=adamw"
+        )
+
+
+def check_layers(config: DictConfig) -> None:
+    """Refuses rates by layer where only a head trains."""
+    if config.optimizer.get("layer_decay") is not None and config.mode.boundary == HEAD:
+        raise ConfigError(
+            f"optimizer.layer_decay={config.optimizer.layer_decay}: mode.boundary=head leaves no "
+            "layers to train: take optimizer.layer_decay=null, or another mode"
+        )
+
+
+def check_unfreezing(config: DictConfig) -> None:
+    """Refuses to wait with stages where none trains, or for longer than the training lasts."""
+    if trick(config, "unfreezing") == "none":
+        return
+    if config.mode.boundary == HEAD:
+        raise ConfigError(
+            "unfreezing=gradual: mode.boundary=head leaves no stages that could begin later: take "
+            "unfreezing=none, or another mode"
+        )
+    if (last := config.unfreezing.epochs[-1]) >= config.trainer.max_epochs:
+        raise ConfigError(
+            f"unfreezing.epochs={[*config.unfreezing.epochs]}: expected numbers below "
+            f"trainer.max_epochs={config.trainer.max_epochs}, as with {last} some would never train"
         )
 
 

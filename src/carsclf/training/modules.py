@@ -42,6 +42,7 @@ class TransferModule(pl.LightningModule):
     the label of the larger share: how often the network says what there is most of.
     class_weights: what a training picture of each class counts in the loss.
     averaging(rest, epochs): of the weights, for all that is evaluation; train/* are of the rest.
+    unfreezing(rest, heads): the epochs in which parameters begin that do not from the start.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class TransferModule(pl.LightningModule):
         mini_batch: int | None = None,
         mixing: Mixing | None = None,
         averaging: Callable[[nn.Module, int], Average | None] | None = None,
+        unfreezing: Callable[[nn.Module, tuple[str, ...]], dict[str, int]] | None = None,
     ) -> None:
         super().__init__()
         self.prefix, self.rest, self.heads = prefix, rest, heads
         self.average = None if averaging is None else averaging(rest, horizon)
+        self.begins = {} if unfreezing is None else unfreezing(rest, heads)
         self.clip, self.clip_algorithm = clip, clip_algorithm
         self.mini_batch, self.mixing = mini_batch, mixing
         self.automatic_optimization = mini_batch is None
@@ -160,6 +163,10 @@ class TransferModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.epoch_metrics = {}  # an epoch without validation has no figures of an earlier one
+        if self.begins:
+            for name, first in self.begins.items():
+                self.rest.get_parameter(name).requires_grad_(self.current_epoch >= first)
+            self.train()  # BatchNorm of what waits keeps its statistics
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # dropout must not depend on what was drawn before a kill: each epoch has its own seed. Not
@@ -243,7 +250,8 @@ class TransferModule(pl.LightningModule):
     @property
     def frozen(self) -> dict[str, torch.Tensor]:
         """What never changes, and is not in checkpoints: the prefix, what stays of the rest."""
-        stays = {name for name, p in self.rest.named_parameters() if not p.requires_grad}
+        named = self.rest.named_parameters()
+        stays = {n for n, p in named if not p.requires_grad and n not in self.begins}
         stays = {f"{place}.{name}" for place in ("rest", "average.module") for name in stays}
         state = self.state_dict()
         return {n: t for n, t in state.items() if n in stays or n.startswith("prefix.")}
