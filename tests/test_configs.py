@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 GROUPS = [
     *("augmentation", "averaging", "class_weights", "data", "logger", "mixing", "mode", "model"),
-    *("optimizer", "schedule", "trainer"),
+    *("optimizer", "resizing", "schedule", "trainer", "unfreezing"),
 ]
 OPTIONS = [
     f"{group}={path.stem}"
@@ -58,6 +58,8 @@ def test_option_composes_and_instantiates(
     assert weights is None or weights @ [1, 3] == pytest.approx(4)
     average = instantiate(config.averaging)(torch.nn.Linear(2, 2), 4)
     assert average is None or not average.begun
+    phases = instantiate(config.resizing)(224, 8, 12)
+    assert not phases or (len(phases), phases[-1].size) == (12, 224)
     assert config.mode.boundary is not None
 
 

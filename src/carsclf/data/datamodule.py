@@ -114,7 +114,7 @@ class CarsDataModule(SplitLoaders):
         training = sampler.shuffle
         transform = self.train_transform if training else self.eval_transform
         samples = self.to_train if training else self.splits[split]
-        return self._batches(self.pictures(samples, transform), sampler)
+        return self.batches(self.pictures(samples, transform), sampler)
 
     def loader_of(
         self,
@@ -126,16 +126,17 @@ class CarsDataModule(SplitLoaders):
         """Any samples in their order, through the evaluation transform or another."""
         sampler = EpochSampler(len(samples), seed=self.seed, shuffle=False)
         pictures = self.pictures(samples, transform or self.eval_transform)
-        return self._batches(pictures, sampler, batch_size)
+        return self.batches(pictures, sampler, batch_size)
 
     def views_of(self, samples: Sequence[Sample], seeds: Sequence[int]) -> DataLoader[Item]:
         """Samples in their order, through the training transform at the seeds given."""
         dataset = self.pictures(samples, self.train_transform)
         return self._load(dataset, BatchSampler(list(enumerate(seeds)), self.batch_size, False))  # type: ignore[arg-type]
 
-    def _batches(
+    def batches(
         self, dataset: PictureDataset, sampler: EpochSampler, batch_size: int | None = None
     ) -> DataLoader[Item]:
+        """Any pictures in the sampler's order."""
         return self._load(dataset, EpochBatches(sampler, batch_size or self.batch_size))
 
     def _load(self, dataset: PictureDataset, batches: BatchSampler) -> DataLoader[Item]:

@@ -68,9 +68,10 @@ class SplitLoaders(pl.LightningDataModule):
         """All pictures of a split in the samples' order, in every process the same."""
         return self.loader(split, self._sampler(split))
 
-    def batches_per_epoch(self, world: int = 1) -> int:
+    def batches_per_epoch(self, world: int = 1, batch_size: int | None = None) -> int:
         """Training batches of `batch_size` that each process gets."""
-        return len(self._sampler("train", 0, world, shuffle=True).batches(self.batch_size))
+        sampler = self._sampler("train", 0, world, shuffle=True)
+        return len(sampler.batches(batch_size or self.batch_size))
 
     def _sampler(
         self, split: str, rank: int = 0, world: int = 1, *, shuffle: bool = False

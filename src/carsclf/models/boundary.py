@@ -145,6 +145,15 @@ def cut(network: nn.Module, boundary: str, image_size: int) -> tuple[Prefix, nn.
     return halves
 
 
+def holds_at(network: nn.Module, prefix: Prefix, rest: nn.Module, size: int) -> bool:
+    """Whether the halves are the whole for pictures of another size, too."""
+    pictures = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    try:
+        return _equal(network, rest, pictures, prefix(pictures))
+    except Exception:
+        return False  # as in `_halves`
+
+
 def join(prefix: Prefix, rest: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The whole network's state dict from those of its two halves, under timm's names."""
     return {**prefix.network.state_dict(), **rest}

@@ -126,6 +126,15 @@ CHANGES: Table = {
             "lr_factor": Number(above=0) | Null(),
         },
     ),
+    "unfreezing.epochs": Items(COUNT),
+    **below(
+        "resizing",
+        {
+            "sizes": Items(Whole(at_least=8, at_most=4096)),
+            "epochs": Items(COUNT | Number(above=0, below=1)),
+            "batch": Word("constant", "pixels"),
+        },
+    ),
     **below(
         "optimizer",
         {
@@ -134,6 +143,7 @@ CHANGES: Table = {
             "weight_decay": Number(at_least=0),
             "momentum": Number(at_least=0, below=1),
             "nesterov": Flag(),
+            "layer_decay": Number(above=0, at_most=1) | Null(),
             "betas": Items(Number(at_least=0, below=1), count=2),
         },
     ),

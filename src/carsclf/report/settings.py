@@ -24,8 +24,8 @@ CHANCE = {
 """Keys in which runs of one configuration may differ."""
 RECIPE = (
     *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
-    *("mixing", "averaging", "class_weights", "data.sampling", "data.bootstrap", "data.leak"),
-    *("data.extra", "data.exclude"),
+    *("mixing", "averaging", "class_weights", "resizing", "unfreezing"),
+    *("data.sampling", "data.bootstrap", "data.leak", "data.extra", "data.exclude"),
     *("model.text", "model.args", "reported"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "mode.pool", "mode.method"),
     *("mode.rank", "mode.alpha", "mode.layers", "trainer.gradient_clip_val"),
@@ -49,7 +49,12 @@ NEW: Flat = {
     "mixing._target_": "carsclf.data.mixing.none",
     "averaging._target_": "carsclf.training.averaging.none",
     "class_weights._target_": "carsclf.training.class_weights.none",
-    **{f"{group}._partial_": True for group in ("mixing", "averaging", "class_weights")},
+    "resizing._target_": "carsclf.data.resizing.none",
+    "unfreezing._target_": "carsclf.training.unfreezing.none",
+    **{
+        f"{group}._partial_": True
+        for group in ("mixing", "averaging", "class_weights", "resizing", "unfreezing")
+    },
 }
 """What runs of earlier versions do not have in their configuration, and would say there."""
 CONF = Path(carsclf.__file__).parents[2] / "conf"

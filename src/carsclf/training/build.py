@@ -16,18 +16,20 @@ from torch import nn
 
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.loaders import SplitLoaders
+from carsclf.data.resizing import growing
 from carsclf.errors import ConfigError
 from carsclf.features.datamodule import FeatureDataModule
 from carsclf.features.extract import check_views, extract
 from carsclf.models.adapt import adapt
-from carsclf.models.boundary import HEAD, Prefix, cut, resolve
+from carsclf.models.boundary import HEAD, Prefix, cut, holds_at, resolve
 from carsclf.models.effects import check_effect
-from carsclf.models.heads import Head
+from carsclf.models.heads import Head, in_heads
+from carsclf.models.layers import distances
 from carsclf.models.networks import Weights, build_network, head_names, normalisation
 from carsclf.models.pixels import Normalise
 from carsclf.models.pooling import vectors
 from carsclf.models.text_head import build_text_network
-from carsclf.training.configuration import TRICKS, WHOLE, option_of, pooling_of
+from carsclf.training.configuration import TRICKS, WHOLE, option_of, phases_of, pooling_of
 from carsclf.training.modules import TransferModule
 from carsclf.training.trainer import optimizer_steps, steps_are_ours
 
@@ -84,6 +86,13 @@ def cut_network(config: DictConfig, network: nn.Module, pictures: CarsDataModule
     network = network.to(memory_format=form)  # type: ignore[call-overload]
     size = config.data.image_size
     prefix, rest = (None, network) if boundary is None else cut(network, boundary, size)
+    for other in {phase.size for phase in phases_of(config)}:
+        if prefix is not None and not holds_at(network, prefix, rest, other):
+            raise ConfigError(
+                f"resizing.sizes: {type(network).__name__}, cut at {boundary} for "
+                f"data.image_size={size}, cannot take pictures of {other} pixels: take "
+                "mode=finetune, or resizing=none"
+            )
     normalise = Normalise(*normalisation(network), channels_last=layout)
     halves = Halves(prefix, rest, boundary, head_names(network), normalise, cached)
     _check_rates(config, network, halves)
@@ -117,7 +126,7 @@ def make_inputs(
     Features come in chunks of many mini-batches where the module may step through them by itself.
     """
     if not halves.cached:
-        return pictures
+        return _growing(config, pictures)
     optimizer = option_of(config.optimizer)
     whole = optimizer in WHOLE
     chunked = steps_are_ours(trainer)
@@ -134,6 +143,15 @@ def make_inputs(
     )
 
 
+def _growing(config: DictConfig, pictures: CarsDataModule) -> SplitLoaders:
+    """The pictures as they are, or of the sizes that `resizing` gives to epochs."""
+    if not (phases := phases_of(config)):
+        return pictures
+    data, augmentation = config.data, instantiate(config.augmentation)
+    ways = {"transform": data.transform, "interpolation": data.interpolation}
+    return growing(pictures, phases, **ways, augmentation=augmentation)
+
+
 def make_module(
     config: DictConfig, halves: Halves, inputs: SplitLoaders, trainer: pl.Trainer
 ) -> TransferModule:
@@ -142,6 +160,13 @@ def make_module(
     optimizer = instantiate(config.optimizer)
     if option_of(config.optimizer) == "head_grid":
         optimizer = partial(optimizer, vectors=vectors(pooling_of(config)))
+    if config.optimizer.get("layer_decay") is not None:
+        layers = distances(halves.rest)
+        names = [n for n, p in halves.rest.named_parameters() if p.requires_grad]
+        own = [layers[name] for name in names if not in_heads(name, halves.heads)]
+        optimizer = partial(optimizer, layers=own)
+    world = trainer.world_size
+    batches = [inputs.batches_per_epoch(world, p.batch_size) for p in phases_of(config)]
     module = TransferModule(
         halves.rest,
         prefix=halves.prefix,
@@ -151,7 +176,8 @@ def make_module(
         optimizer=optimizer,
         schedule=instantiate(config.schedule),
         horizon=config.trainer.max_epochs,
-        steps=optimizer_steps(inputs.batches_per_epoch(trainer.world_size), trainer),
+        steps=optimizer_steps(inputs.batches_per_epoch(world), trainer),
+        steps_each=[optimizer_steps(n, trainer) for n in batches],
         seed=config.seed,
         label_smoothing=config.mode.label_smoothing,
         clip=config.trainer.gradient_clip_val,
@@ -168,6 +194,8 @@ def _tricks(config: DictConfig, inputs: SplitLoaders) -> dict[str, Any]:
     """What the module is told of the groups that runs of earlier versions do not have."""
     targets, classes = [s.target for s in inputs.to_train], len(inputs.class_names)
     makers = {group: instantiate(config[group]) for group in TRICKS if group in config}
+    if "unfreezing" in config:
+        makers["unfreezing"] = instantiate(config.unfreezing)
     taken = {"mixing": classes, "class_weights": np.bincount(targets, minlength=classes)}
     return {group: make(taken[group]) if group in taken else make for group, make in makers.items()}
 

@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,17 @@ OnEpoch = Callable[[int, dict[str, float], float, Path], bool | None]
 
 
 class EpochProgress(Callback):
-    """A bar over the whole training with the time left, and one line per finished epoch."""
+    """A bar over the whole training with the time left, and one line per finished epoch.
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    costs: what an epoch costs beside others, where they differ.
+    """
+
+    def __init__(self, epochs: int, costs: Sequence[float] = ()) -> None:
+        self.epochs, self.costs = epochs, list(costs) or [1.0] * epochs
         self.console = terminal(stderr=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        steps = pl_module.steps * trainer.accumulate_grad_batches
+        steps = [n * trainer.accumulate_grad_batches for n in pl_module.steps_each]
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -42,8 +45,8 @@ class EpochProgress(Callback):
         done = trainer.current_epoch
         self.task = self.bar.add_task(
             "",
-            total=self.epochs * steps,
-            completed=done * steps,
+            total=sum(steps),
+            completed=sum(steps[:done]),
             epoch=f"{done + 1}/{self.epochs}",
         )
         self.began, self.first = time.perf_counter(), done
@@ -59,7 +62,7 @@ class EpochProgress(Callback):
         """One line for a finished epoch; called by EpochEnd, which knows its metrics."""
         self.bar.update(self.task, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}")
         spent = time.perf_counter() - self.began
-        left = spent / (epoch - self.first) * (self.epochs - epoch)
+        left = spent / sum(self.costs[self.first : epoch]) * sum(self.costs[epoch:])
         parts = [f"epoch {epoch:>3}/{self.epochs}", *self.told(metrics)]
         parts.append(f"{spent:.0f} s, {left:.0f} s left")
         self.bar.console.print("  ".join(parts), highlight=False, soft_wrap=True)

@@ -8,19 +8,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from carsclf.data.build import make_data
 from carsclf.errors import CarsclfError, ConfigError, raised_in
 from carsclf.machine.precision import FULL
 from carsclf.models.boundary import resolve
 from carsclf.models.embedding import check_place
-from carsclf.models.networks import create, known_name
+from carsclf.models.layers import distances
+from carsclf.models.networks import create, head_names, known_name, passes
 from carsclf.models.pooling import DEFAULT
 from carsclf.models.text_head import check_text, find_tower
 from carsclf.training.build import make_network
-from carsclf.training.configuration import pooling_of
+from carsclf.training.configuration import phases_of, pooling_of, trick
 from carsclf.training.lr_finder import check_one_process
 from carsclf.training.trainer import check_processes, check_trainer, check_untrained
 from carsclf.training.wandb_log import check_wandb
@@ -33,7 +36,13 @@ def check_training(config: DictConfig) -> None:
     check_lengths(config)
     check_untrained(config)
     check_wandb(config.get("logger"))
-    check_one_process(config, check_lightning(config.trainer))
+    world = check_lightning(config.trainer)
+    check_one_process(config, world)
+    if world > 1 and trick(config, "unfreezing") != "none":
+        raise ConfigError(
+            f"unfreezing=gradual needs one process, and here are {world}: they agree at the start "
+            "on what has gradients; take trainer.devices=1, or unfreezing=none"
+        )
     if "gan" not in config:  # which has networks of its own
         check_network(config)
 
@@ -105,8 +114,35 @@ def check_network(config: DictConfig) -> None:
     except (CarsclfError, RuntimeError):
         network = create(model.name, **args)  # not every network can be made so
     resolve(config.mode.boundary, network)
+    if config.optimizer.get("layer_decay") is not None:
+        distances(network)
+    if "unfreezing" in config:
+        instantiate(config.unfreezing)(network, head_names(network))
+    for size in sorted({phase.size for phase in phases_of(config)}):
+        check_size(network, model.name, size, args)
     if text:
         check_place(network, model.name)
+
+
+def check_size(network: nn.Module, name: str, size: int, args: dict[str, Any]) -> None:
+    """Refuses a size of `resizing.sizes` that a network made for data.image_size cannot take."""
+    classes: Any = network.num_classes
+    with torch.device("meta"):
+        if passes(network, size, classes) is None:
+            return
+    # not every network goes that way
+    if (reason := passes(create(name, **args), size, classes)) is None:
+        return
+    what = "take another size, or a network that takes any, as most convolutional ones do"
+    try:
+        if passes(create(name, **(args | {"dynamic_img_size": True})), size, classes) is None:
+            what = "with +model.args.dynamic_img_size=true it can"
+    except ConfigError:
+        pass  # it does not know that argument
+    raise ConfigError(
+        f"resizing.sizes: model.name={name} with data.image_size={args['image_size']} cannot take "
+        f"pictures of {size} pixels: {what} ({reason})"
+    )
 
 
 def rehearse(config: DictConfig) -> None:

@@ -6,6 +6,7 @@ from typing import get_args, get_type_hints
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from carsclf.data.resizing import Phase
 from carsclf.data.samples import absolute, check_names
 from carsclf.data.transforms import build_transforms
 from carsclf.errors import ConfigError, nearest
@@ -20,6 +21,7 @@ from carsclf.training.leak import check_follow_up
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 TRICKS = ("mixing", "class_weights", "averaging")  # which runs of earlier versions do not have
+LATER = (*TRICKS, "resizing", "unfreezing")
 WHOLE = {  # optimizers that see all rows at once, with the schedule that each needs, and why
     "lbfgs": ("constant", "its line search finds the rate"),
     "head_grid": ("penalties", "each epoch is a head with a penalty of its own"),
@@ -43,12 +45,15 @@ def training_part(config: DictConfig) -> DictConfig:
         check_gan(plain)
     check_precision(plain)
     settle_paths(plain)
-    tricks = [group for group in TRICKS if group in plain]
+    tricks = [group for group in LATER if group in plain]
     for group in ("augmentation", "optimizer", "schedule", *tricks):
         check_arguments(plain[group], group)
     check_mixing(plain)
     check_balance(plain)
     check_follow_up(plain)
+    check_resizing(plain)
+    check_layers(plain)
+    check_unfreezing(plain)
     if option_of(plain.optimizer) in WHOLE:
         check_whole(plain)
     elif option_of(plain.schedule) == "penalties":
@@ -181,6 +186,51 @@ def check_mixing(config: DictConfig) -> None:
         )
 
 
+def phases_of(config: DictConfig) -> list[Phase]:
+    """What the training pictures of each epoch are; empty where they are all of one size."""
+    if "resizing" not in config:
+        return []
+    data = config.data
+    phases = instantiate(config.resizing)
+    return phases(data.image_size, data.batch_size, config.trainer.max_epochs)
+
+
+def check_resizing(config: DictConfig) -> None:
+    """Refuses sizes and epochs that are none, and growing pictures where features are kept."""
+    mode = config.mode
+    if phases_of(config) and mode.cache and mode.boundary not in (0, "0"):
+        raise ConfigError(
+            "resizing=progressive trains on pictures that grow, and with mode.cache=true a "
+            "training sees features of them, made once: take resizing=none, or mode.cache=false "
+            "optimizer=adamw"
+        )
+
+
+def check_layers(config: DictConfig) -> None:
+    """Refuses rates by layer where only a head trains."""
+    if config.optimizer.get("layer_decay") is not None and config.mode.boundary == HEAD:
+        raise ConfigError(
+            f"optimizer.layer_decay={config.optimizer.layer_decay}: mode.boundary=head leaves no "
+            "layers to train: take optimizer.layer_decay=null, or another mode"
+        )
+
+
+def check_unfreezing(config: DictConfig) -> None:
+    """Refuses to wait with stages where none trains, or for longer than the training lasts."""
+    if trick(config, "unfreezing") == "none":
+        return
+    if config.mode.boundary == HEAD:
+        raise ConfigError(
+            "unfreezing=gradual: mode.boundary=head leaves no stages that could begin later: take "
+            "unfreezing=none, or another mode"
+        )
+    if (last := config.unfreezing.epochs[-1]) >= config.trainer.max_epochs:
+        raise ConfigError(
+            f"unfreezing.epochs={[*config.unfreezing.epochs]}: expected numbers below "
+            f"trainer.max_epochs={config.trainer.max_epochs}, as with {last} some would never train"
+        )
+
+
 def check_balance(config: DictConfig) -> None:
     """Refuses to make up for rare classes twice."""
     weights = trick(config, "class_weights")
@@ -205,6 +255,7 @@ def check_whole(config: DictConfig) -> None:
             "sampling", "natural"
         )
         != "natural",
+        "resizing=none: its pictures are all seen at once": trick(config, "resizing") != "none",
         "averaging=none: it ends at its best head": trick(config, "averaging") != "none",
         f"schedule={schedule}: {why}": option_of(config.schedule) != schedule,
         "trainer.gradient_clip_val=null: its line search needs the whole gradient": bool(

@@ -50,6 +50,7 @@ class GanModule(pl.LightningModule):
         self.average = ema(self.generator, horizon, decay=ema_decay)
         self.n_critic, self.penalty, self.lr, self.betas = n_critic, penalty, lr, betas
         self.horizon, self.steps, self.seed = horizon, steps, seed
+        self.steps_each = [steps] * horizon
         self.epoch_metrics: dict[str, float] = {}
         self.wasserstein, self.penalties, self.generator_loss = (mean_metric() for _ in range(3))
         self.train()

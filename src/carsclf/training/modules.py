@@ -1,7 +1,7 @@
 """The modes as one LightningModule: a frozen prefix, possibly empty, and a trained rest."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -33,13 +33,16 @@ class TransferModule(pl.LightningModule):
 
     A batch holds pictures, or features: the prefix's outputs, computed before. optimizer(backbone,
     head) and schedule(optimizer, epochs, steps) are partials; `horizon` is the schedule's length in
-    epochs, `steps` the optimizer steps per epoch. clip: the largest gradient norm (or value).
+    epochs, `steps` the optimizer steps per epoch; steps_each: of each epoch, where they differ: a
+    step then takes the schedule as much further as it takes the epoch, so that rates hang on how
+    far the training is. clip: the largest gradient norm (or value).
     mini_batch: a training batch is a chunk of mini-batches of that many rows of features, and the
     module steps through them by itself. The prefix is not in checkpoints, as it never changes.
     mixing: of training batches. train/loss is then that of the mixed labels, and train/top1 counts
     the label of the larger share: how often the network says what there is most of.
     class_weights: what a training picture of each class counts in the loss.
     averaging(rest, epochs): of the weights, for all that is evaluation; train/* are of the rest.
+    unfreezing(rest, heads): the epochs in which parameters begin that do not from the start.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class TransferModule(pl.LightningModule):
         horizon: int,
         steps: int,
         seed: int,
+        steps_each: Sequence[int] = (),
         label_smoothing: float = 0.0,
         class_weights: np.ndarray | None = None,
         clip: float | None = None,
@@ -62,16 +66,19 @@ class TransferModule(pl.LightningModule):
         mini_batch: int | None = None,
         mixing: Mixing | None = None,
         averaging: Callable[[nn.Module, int], Average | None] | None = None,
+        unfreezing: Callable[[nn.Module, tuple[str, ...]], dict[str, int]] | None = None,
     ) -> None:
         super().__init__()
         self.prefix, self.rest, self.heads = prefix, rest, heads
         self.average = None if averaging is None else averaging(rest, horizon)
+        self.begins = {} if unfreezing is None else unfreezing(rest, heads)
         self.clip, self.clip_algorithm = clip, clip_algorithm
         self.mini_batch, self.mixing = mini_batch, mixing
         self.automatic_optimization = mini_batch is None
         self.normalise: Normalise = normalise
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.horizon, self.steps, self.seed = horizon, steps, seed
+        self.steps_each = list(steps_each) or [steps] * horizon
         self.loss = loss_of(class_weights, label_smoothing)
         self.train_loss, self.train_top1 = mean_metric(), mean_metric()
         self.validation = Validation(num_classes)
@@ -156,6 +163,10 @@ class TransferModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.epoch_metrics = {}  # an epoch without validation has no figures of an earlier one
+        if self.begins:
+            for name, first in self.begins.items():
+                self.rest.get_parameter(name).requires_grad_(self.current_epoch >= first)
+            self.train()  # BatchNorm of what waits keeps its statistics
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # dropout must not depend on what was drawn before a kill: each epoch has its own seed. Not
@@ -175,7 +186,7 @@ class TransferModule(pl.LightningModule):
 
     def _after_step(self) -> None:
         if self.average is None or not self.average.holds(self.current_epoch):
-            self.schedule.after_step()
+            self.schedule.after_step(self.steps / self.steps_each[self.current_epoch])
         if self.average is not None:
             self.average.after_step(self.rest)
 
@@ -239,7 +250,8 @@ class TransferModule(pl.LightningModule):
     @property
     def frozen(self) -> dict[str, torch.Tensor]:
         """What never changes, and is not in checkpoints: the prefix, what stays of the rest."""
-        stays = {name for name, p in self.rest.named_parameters() if not p.requires_grad}
+        named = self.rest.named_parameters()
+        stays = {n for n, p in named if not p.requires_grad and n not in self.begins}
         stays = {f"{place}.{name}" for place in ("rest", "average.module") for name in stays}
         state = self.state_dict()
         return {n: t for n, t in state.items() if n in stays or n.startswith("prefix.")}

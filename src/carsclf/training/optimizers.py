@@ -1,6 +1,6 @@
 """Optimizers with separate learning rates for backbone and head."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,11 +23,14 @@ def sgd(
     momentum: float,
     nesterov: bool,
     weight_decay: float,
+    layer_decay: float | None = None,
+    layers: Sequence[int] = (),
 ) -> Optimizer:
-    """SGD with momentum; the head learns at `lr * head_lr_factor`."""
+    """SGD with momentum; the head learns at `lr * head_lr_factor`. layer_decay: see `_decayed`."""
     if nesterov and momentum <= 0:
         raise ConfigError("optimizer.nesterov=true needs optimizer.momentum above 0")
-    groups = _groups(backbone, head, lr, head_lr_factor, weight_decay)
+    decayed = _decayed(backbone, layer_decay, layers)
+    groups = _groups(decayed, head, lr, head_lr_factor, weight_decay)
     return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
 
 
@@ -39,9 +42,15 @@ def adamw(
     head_lr_factor: float,
     weight_decay: float,
     betas: tuple[float, float] = (0.9, 0.999),
+    layer_decay: float | None = None,
+    layers: Sequence[int] = (),
 ) -> Optimizer:
-    """AdamW (Loshchilov and Hutter 2019); the head learns at `lr * head_lr_factor`."""
-    groups = _groups(backbone, head, lr, head_lr_factor, weight_decay)
+    """AdamW (Loshchilov and Hutter 2019); the head learns at `lr * head_lr_factor`.
+
+    layer_decay: see `_decayed`.
+    """
+    decayed = _decayed(backbone, layer_decay, layers)
+    groups = _groups(decayed, head, lr, head_lr_factor, weight_decay)
     return torch.optim.AdamW(groups, lr=lr, betas=(betas[0], betas[1]), fused=True)
 
 
@@ -100,8 +109,29 @@ def _refuse(name: str, backbone: Parameters) -> None:
         raise ConfigError(f"optimizer={name} trains a linear head on frozen features: mode=freeze")
 
 
+def _decayed(
+    backbone: Parameters, decay: float | None, layers: Sequence[int]
+) -> dict[str, tuple[Parameters, float]]:
+    """The backbone's groups by name, each with its share of the rate: the lowest layers first.
+
+    decay: a layer learns at this share of the rate of the one above it, the last at the whole rate
+    (Clark et al. 2020, Bao et al. 2021); None: all at one rate. layers: of each parameter, how far
+    from the last one it lies.
+    """
+    if decay is None or not layers:  # none are told where only the time of a step is measured
+        return {"backbone": (backbone, 1.0)}
+    groups: dict[int, Parameters] = {}
+    for parameter, layer in zip(backbone, layers, strict=True):
+        groups.setdefault(layer, []).append(parameter)
+    return {f"backbone-{n}": (groups[n], decay**n) for n in sorted(groups, reverse=True)}
+
+
 def _groups(
-    backbone: Parameters, head: Parameters, lr: float, factor: float, weight_decay: float
+    backbone: dict[str, tuple[Parameters, float]],
+    head: Parameters,
+    lr: float,
+    factor: float,
+    weight_decay: float,
 ) -> list[dict[str, Any]]:
     if lr <= 0 or factor <= 0 or weight_decay < 0:
         raise ConfigError(
@@ -109,7 +139,10 @@ def _groups(
             "rates above 0 and a decay of 0 or more"
         )
     groups = [
-        {"params": backbone, "lr": lr, "weight_decay": weight_decay, "name": "backbone"},
+        *(
+            {"params": part, "lr": lr * share, "weight_decay": weight_decay, "name": name}
+            for name, (part, share) in backbone.items()
+        ),
         {"params": head, "lr": lr * factor, "weight_decay": weight_decay, "name": "head"},
     ]
     return [group for group in groups if group["params"]]

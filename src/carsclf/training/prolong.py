@@ -9,7 +9,7 @@ from carsclf.options.command_line import read_overrides
 from carsclf.records import RunFolder
 from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.checks import TINY, check_lengths, stable_epochs
-from carsclf.training.configuration import option_of
+from carsclf.training.configuration import option_of, phases_of
 from carsclf.training.run import write_config, write_overrides
 
 HORIZON = "trainer.max_epochs"
@@ -44,9 +44,14 @@ def prolong(config: DictConfig, epochs: int, files: RunFolder) -> DictConfig:
                 f"{HORIZON}={epochs}: {done} epochs are done, and with {HORIZON}={length} the "
                 f"decay begins after {stable:g}: start a new training"
             )
-    config = config.copy()
+    before, config = phases_of(config)[:done], config.copy()
     config.trainer.max_epochs = epochs
     check_lengths(config)
+    if phases_of(config)[:done] != before:
+        raise ConfigError(
+            f"{HORIZON}={epochs}: resizing.epochs are shares of it, so that the {done} epochs done "
+            "would have had pictures of other sizes: start a new training"
+        )
     if files.overrides.is_file():
         write_overrides([*read_overrides(files.overrides), f"{HORIZON}={epochs}"], files)
     write_config(config, files)

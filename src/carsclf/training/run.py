@@ -31,6 +31,7 @@ from carsclf.training.build import (
 )
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
 from carsclf.training.checks import lightning_mistakes
+from carsclf.training.configuration import phases_of
 from carsclf.training.cost_meter import CostMeter
 from carsclf.training.finish import (
     describe,
@@ -94,7 +95,8 @@ def fit(
     last = files.last if resume and files.last.is_file() else None
     if config.look and last is None:
         look_at_data(pictures, folder)
-    progress, meter = EpochProgress(config.trainer.max_epochs), CostMeter()
+    costs = [phase.size**2 for phase in phases_of(config)]  # nearly the pixels
+    progress, meter = EpochProgress(config.trainer.max_epochs, costs), CostMeter()
     epoch_end = EpochEnd(files, progress, on_epoch=on_epoch, leak=leak_of(config))
     watching = [progress, meter, epoch_end]
     trainer = make_trainer(config, folder, watching, head_only=halves.head_only)

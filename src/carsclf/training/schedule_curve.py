@@ -1,7 +1,7 @@
 """A schedule gone through without a training, to be looked at before one."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +24,41 @@ def look_at_schedule(config: DictConfig, module: TransferModule, folder: Path) -
     """
     if option_of(config.optimizer) in WHOLE or not module.horizon:
         return
-    table = curve(module.new_optimizer(), module.make_schedule, module.horizon, module.steps)
-    title = f"schedule={option_of(config.schedule)}, {module.steps} steps in an epoch"
+    each = module.steps_each
+    table = curve(module.new_optimizer(), module.make_schedule, module.horizon, module.steps, each)
+    steps = " to ".join(map(str, sorted({min(each), max(each)})))
+    title = f"schedule={option_of(config.schedule)}, {steps} steps in an epoch"
     if monitor := config.schedule.get("monitor"):
         title += f", as long as {monitor} gets better"
     draw_schedule(table, title, folder / "look" / "schedule.png")
 
 
 def curve(
-    optimizer: Optimizer, make_schedule: Callable[..., Schedule], epochs: int, steps: int
+    optimizer: Optimizer,
+    make_schedule: Callable[..., Schedule],
+    epochs: int,
+    steps: int,
+    steps_each: Sequence[int] = (),
 ) -> pd.DataFrame:
     """Columns epoch (where each step begins), group, lr, and momentum (or beta1) where it moves.
 
-    Of long trainings not all steps, but at least MOST of them.
+    steps_each: of each epoch, where they differ. Of long trainings not all steps, but at least MOST
+    of them.
     """
     schedule, rows = make_schedule(optimizer, epochs, steps), []
-    every = max(1, epochs * steps // MOST)
+    each = list(steps_each) or [steps] * epochs
+    every = max(1, sum(each) // MOST)
+    begins = ((epoch, step, n) for epoch, n in enumerate(each) for step in range(n))
     with warnings.catch_warnings():  # of torch, which takes steps without an optimizer's for a slip
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")
-        for step in range(epochs * steps):
-            if step % every == 0:
+        for i, (epoch, step, n) in enumerate(begins):
+            if i % every == 0:
                 rows += [
-                    (step / steps, group["name"], group["lr"], _momentum(group))
+                    (epoch + step / n, group["name"], group["lr"], _momentum(group))
                     for group in optimizer.param_groups
                 ]
-            schedule.after_step()
-            if (step + 1) % steps == 0 and schedule.monitor is None:
+            schedule.after_step(steps / n)
+            if step + 1 == n and schedule.monitor is None:
                 schedule.after_epoch({})
     table = pd.DataFrame(rows, columns=["epoch", "group", "lr", "momentum"])
     moves = len(set(table["momentum"])) > 1

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CyclicLR, LambdaLR, OneCycleLR, ReduceLROnP
 
 from carsclf.errors import ConfigError
 
+TINY = 1e-6  # of a step
 MOMENTA = (0.85, 0.95)  # at the highest and the lowest rate: torch's for OneCycleLR
 
 
@@ -26,9 +27,16 @@ class Schedule:
     monitor: str | None = None  # the metric a plateau is seen in
     moves: tuple[str, ...] = ("lr",)  # the settings of the optimizer that it moves
 
-    def after_step(self) -> None:
-        if self.scheduler is not None and self.per_step:
-            self.scheduler.step()
+    def after_step(self, length: float = 1) -> None:
+        """length: of the steps that it was made for, as many as this one takes of an epoch."""
+        if self.scheduler is None or not self.per_step:
+            return
+        if length != 1:
+            # an epoch ends on a whole step, whatever its parts add up to
+            there = self.scheduler.last_epoch + length
+            whole = round(there)
+            self.scheduler.last_epoch = (whole if abs(there - whole) < TINY else there) - 1
+        self.scheduler.step()
 
     def after_epoch(self, metrics: dict[str, float]) -> None:
         if self.scheduler is None or self.per_step:

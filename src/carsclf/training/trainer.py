@@ -15,6 +15,7 @@ from carsclf.errors import ConfigError, nearest
 from carsclf.machine.devices import pick_device
 from carsclf.machine.precision import FULL
 from carsclf.training.checkpoints import AtomicCheckpointIO
+from carsclf.training.configuration import trick
 from carsclf.training.wandb_log import make_logger
 
 HONOURED = (
@@ -85,6 +86,8 @@ def make_trainer(
     check_untrained(config)
     for key in CLIPPING:
         settings.pop(key, None)
+    if trick(config, "resizing") != "none":
+        settings["reload_dataloaders_every_n_epochs"] = 1  # of pictures of that epoch's size
     settings.setdefault("benchmark", not settings["deterministic"])  # else cuDNN chooses anew
     if head_only:
         settings["precision"] = FULL
