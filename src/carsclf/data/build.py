@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.decoding import DECODERS
+from carsclf.data.extra import Extra, Made, chosen, read_extra, refuse_made
 from carsclf.data.images import check_crop, file_identity, unreadable
 from carsclf.data.packed import open_pack
 from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
@@ -62,15 +64,20 @@ def build_data(
     bootstrap: int | None = None,
     packed: bool = True,
     sampling: str = "natural",
+    extra: Sequence[str] | None = None,
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
     check_crop(source.samples, crop, margin)
+    refuse_made(source)
+    made = read_extra(extra or (), source, crop=crop)
     rules = {train.stored, evaluation.stored} if packed else set()
-    packs = {rule: open_pack(cache, source, rule, crop=crop, margin=margin) for rule in rules}
-    left_out = {id: why for pack in packs.values() for id, why in pack.unreadable.items()}
+    together = _with_made(source, made)
+    packs = {rule: open_pack(cache, together, rule, crop=crop, margin=margin) for rule in rules}
+    why = {id: why for pack in packs.values() for id, why in pack.unreadable.items()}
     if not packed:
-        left_out = why_unreadable(source.samples, cache)
+        why = why_unreadable(together.samples, cache)
+    left_out, made = _readable_made(why, made, skip=skip_unreadable)
     whole = source = _readable(source, left_out, skip=skip_unreadable)
     if classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
@@ -87,6 +94,7 @@ def build_data(
     divided = {sample.id for part in splits.values() for sample in part}
     if bootstrap is not None:
         splits["train"] = resampled(splits["train"], bootstrap)
+    added = chosen(made, whole, source.class_names, splits)
     module = CarsDataModule(
         splits,
         source.class_names,
@@ -101,9 +109,10 @@ def build_data(
         packs=packs,
         noted=source.noted,
         sampling=sampling,
+        extra=added.samples,
     )
     # of several processes, one
-    rank_zero_only(log.info)("%s", what_was_read(whole, module, divided))
+    rank_zero_only(log.info)("%s", what_was_read(whole, module, divided, added))
     return module, list(left_out)
 
 
@@ -116,6 +125,22 @@ def _readable(source: Source, why: Mapping[str, str], *, skip: bool) -> Source:
             f"{list_some(said)}; replace them, or leave them out with data.skip_unreadable=true"
         )
     return source.without(why) if why else source
+
+
+def _with_made(source: Source, made: Sequence[Made]) -> Source:
+    """Photos and made pictures in one, to be decoded; nothing else gets to see it."""
+    return replace(source, samples=[*source.samples, *(s for m in made for s in m.source.samples)])
+
+
+def _readable_made(
+    why: Mapping[str, str], made: Sequence[Made], *, skip: bool
+) -> tuple[dict[str, str], list[Made]]:
+    """What cannot be read of the photos, and the made pictures that can; else one line."""
+    photos, kept = dict(why), []
+    for one in made:
+        own = {s.id: photos.pop(s.id) for s in one.source.samples if s.id in why}
+        kept.append(Made(one.record, _readable(one.source, own, skip=skip)))
+    return photos, kept
 
 
 def pick_workers(workers: int | str, *, packed: bool) -> int:
@@ -132,10 +157,12 @@ def pick_workers(workers: int | str, *, packed: bool) -> int:
     return min(8, cores // 2)
 
 
-def what_was_read(source: Source, module: CarsDataModule, divided: Collection[str]) -> str:
+def what_was_read(
+    source: Source, module: CarsDataModule, divided: Collection[str], added: Extra | None = None
+) -> str:
     """One line: classes, photos per split and whence these, and what was left out and why.
 
-    divided: ids of all splits before data.bootstrap drew from those of training.
+    divided: ids of all splits before data.bootstrap drew from those of training; added: to these.
     """
     names, splits = module.class_names, module.splits
     used = {sample.id for part in splits.values() for sample in part}
@@ -144,6 +171,10 @@ def what_was_read(source: Source, module: CarsDataModule, divided: Collection[st
     rest = [s.id for s in source.samples if s.id not in divided and s.target not in targets]
     left_out = {**source.left_out, "classes not asked for": others, "beyond data.fraction": rest}
     left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used)
+    made = ""
+    if added is not None and added.notes:
+        left_out |= added.left_out
+        made = f"; to be trained on only, {' and '.join(map(shown, added.notes))}"
     seen = {sample.given for sample in source.samples}
     given = [name for name in ("train", "val", "test") if name in seen]
     how = "drawn"
@@ -155,7 +186,7 @@ def what_was_read(source: Source, module: CarsDataModule, divided: Collection[st
     parts = ", ".join(f"{len(part)} {name}" for name, part in splits.items())
     return (
         f"data: {len(names)} classes ({list_some(names, 4)}), {parts} photos ({module.protocol}: "
-        f"{how}) below {shown(str(source.root))}"
+        f"{how}) below {shown(str(source.root))}{made}"
         f"{told_left_out({why: what for why, what in left_out.items() if what})}"
     )
 

@@ -89,8 +89,10 @@ class CarsDataModule(SplitLoaders):
         packs: Mapping[Stored, Pack] | None = None,
         noted: "pd.DataFrame | None" = None,
         sampling: str = "natural",
+        extra: Mapping[str, Sequence[Sample]] | None = None,
     ) -> None:
-        super().__init__(splits, class_names, batch_size=batch_size, seed=seed, sampling=sampling)
+        given: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "sampling": sampling}
+        super().__init__(splits, class_names, **given, extra=extra)
         self.protocol, self.workers = protocol, workers
         self.train_transform, self.eval_transform = train_transform, eval_transform
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}
@@ -103,8 +105,10 @@ class CarsDataModule(SplitLoaders):
         return PictureDataset(samples, transform, **self.read, pack=pack)
 
     def loader(self, split: str, sampler: EpochSampler) -> DataLoader[Item]:
-        transform = self.train_transform if sampler.shuffle else self.eval_transform
-        return self._batches(self.pictures(self.splits[split], transform), sampler)
+        training = sampler.shuffle
+        transform = self.train_transform if training else self.eval_transform
+        samples = self.to_train if training else self.splits[split]
+        return self._batches(self.pictures(samples, transform), sampler)
 
     def loader_of(
         self,

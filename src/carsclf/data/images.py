@@ -29,12 +29,12 @@ def read_picture(
     """Pixels of one photo, (3, height, width) uint8, upright, optionally cropped to its box.
 
     See carsclf.data.decoding for what becomes of other than 8-bit colours. `margin` widens the box
-    by that share of its sides; `content`: the file's, if it was read already. Raises Unreadable,
-    which names the photo.
+    by that share of its sides; a made picture has none, and is taken whole; `content`: the file's,
+    if it was read already. Raises Unreadable, which names the photo.
     """
     try:
         picture = decode(read_file(sample) if content is None else content)
-        if crop == "box":
+        if crop == "box" and sample.box is not None:
             picture = picture.crop(_widened(sample, margin, picture.size))
         return _tensor(picture)
     except Unreadable:

@@ -1,12 +1,13 @@
 """What every data module of ours is: splits of one source, a loader for each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
 from carsclf.data.sampler import EpochSampler
+from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
 from carsclf.errors import ConfigError
 
@@ -19,7 +20,8 @@ class SplitLoaders(pl.LightningDataModule):
     Under several processes each has its share: in training equally many pictures, so that the mean
     of their gradients is that of all pictures; a rest that cannot be shared out waits for another
     epoch. Raises ConfigError for a split with fewer pictures than processes. sampling: `natural`,
-    or `balanced`, with each class equally often in training.
+    or `balanced`, with each class equally often in training. extra: made pictures by their kind,
+    which only training shows, after the photos of its split.
     """
 
     def __init__(
@@ -30,18 +32,24 @@ class SplitLoaders(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         sampling: str = "natural",
+        extra: Mapping[str, Sequence[Sample]] | None = None,
     ) -> None:
         super().__init__()
-        if not 1 <= batch_size <= len(splits["train"]):
+        self.extra = extra or {}
+        self.to_train = [*splits["train"], *(s for part in self.extra.values() for s in part)]
+        if not 1 <= batch_size <= len(self.to_train):
             raise ConfigError(
-                f"data.batch_size={batch_size}: expected 1 to {len(splits['train'])}, the "
+                f"data.batch_size={batch_size}: expected 1 to {len(self.to_train)}, the "
                 "number of training pictures"
             )
         self.splits, self.class_names = splits, list(class_names)
         self.batch_size, self.seed, self.sampling = batch_size, seed, sampling
 
     def loader(self, split: str, sampler: EpochSampler) -> Any:
-        """Batches in the sampler's order; `sampler.shuffle` says whether they are for training."""
+        """Batches in the sampler's order; `sampler.shuffle` says whether they are for training.
+
+        Then they are of `to_train`, else of the split's photos alone.
+        """
         raise NotImplementedError
 
     def train_dataloader(self) -> Any:
@@ -67,13 +75,14 @@ class SplitLoaders(pl.LightningDataModule):
     def _sampler(
         self, split: str, rank: int = 0, world: int = 1, *, shuffle: bool = False
     ) -> EpochSampler:
-        size = len(self.splits[split])
+        samples = self.to_train if shuffle else self.splits[split]
+        size = len(samples)
         if size < world:
             raise ConfigError(
                 f"trainer.devices: {world} processes for {size} pictures of {split}: use fewer"
             )
         even = shuffle and self.sampling == "balanced"
-        targets = [sample.target for sample in self.splits[split]] if even else None
+        targets = [sample.target for sample in samples] if even else None
         return EpochSampler(
             size, seed=self.seed, shuffle=shuffle, rank=rank, world=world, targets=targets
         )

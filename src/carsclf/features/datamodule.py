@@ -82,7 +82,8 @@ class FeatureLoader:
 class FeatureDataModule(SplitLoaders):
     """Rows of features, for the splits that have them, instead of a data module's pictures.
 
-    rows: per split, in the samples' order, `views` for each training photo. chunked: a training
+    rows: per split, in the samples' order, `views` for each training photo, and after those the made
+    pictures'. chunked: a training
     batch holds many mini-batches of `batch_size`, up to an epoch.
     """
 
@@ -101,11 +102,13 @@ class FeatureDataModule(SplitLoaders):
             batch_size=batch_size,
             seed=pictures.seed,
             sampling=pictures.sampling,
+            extra=pictures.extra,
         )
         self.rows, self.views, self.chunked = rows, views, chunked
 
     def loader(self, split: str, sampler: EpochSampler) -> FeatureLoader:
-        targets = [sample.target for sample in self.splits[split]]
+        samples = self.to_train if sampler.shuffle else self.splits[split]
+        targets = [sample.target for sample in samples]
         views = self.views if split == "train" else 1
         dataset = FeatureDataset(self.rows[split], targets, views)
         whole = split == "train" and self.batch_size == len(dataset)

@@ -57,7 +57,7 @@ def extract(
 ) -> dict[str, Features]:
     """Rows of the prefix's outputs per split, in the samples' order; kept in the feature cache.
 
-    Of each training photo there are `views` rows. What the cache lacks is computed in `precision`
+    Of each picture to train on, made ones last, there are `views` rows. What the cache lacks is computed in `precision`
     where that is bfloat16, as a training without cache would run the prefix, else in float32.
     """
     bf16 = "bf16" in precision
@@ -82,7 +82,7 @@ def extract(
         loader = pictures.views_of([s for s, _ in wanted], [view_seed(*view) for view in wanted])
         return run_prefix(prefix, normalise, loader, device, run_in)
 
-    train, val = pictures.splits["train"], pictures.splits["val"]
+    train, val = pictures.to_train, pictures.splits["val"]
     keys = {sample.id: photo_key(sample) for sample in (*train, *val)}
     cache = cache_of(pictures.eval_transform.to_dict())
     cache.fill({keys[s.id]: s for s in ((*train, *val) if views == 1 else val)}, plain)

@@ -24,13 +24,14 @@ CHANCE = {
 """Keys in which runs of one configuration may differ."""
 RECIPE = (
     *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
-    *("mixing", "averaging", "class_weights", "data.sampling"),
+    *("mixing", "averaging", "class_weights", "data.sampling", "data.extra"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "trainer.gradient_clip_val"),
 )
 """What one tunes; the rest is the problem (data, size, network, mode) and its budget (epochs)."""
 NEW: Flat = {
     "mode.pool": "default",
     "data.sampling": "natural",
+    "data.extra": [],
     "mixing._target_": "carsclf.data.mixing.none",
     "averaging._target_": "carsclf.training.averaging.none",
     "class_weights._target_": "carsclf.training.class_weights.none",

@@ -128,7 +128,7 @@ def make_inputs(
             "optimizer=adamw"
         )
     rows = extract_rows(config, halves, pictures, trainer.strategy.root_device)
-    size = len(pictures.splits["train"]) if whole else pictures.batch_size
+    size = len(pictures.to_train) if whole else pictures.batch_size
     return FeatureDataModule(
         pictures, rows, batch_size=size, views=config.mode.views, chunked=chunked
     )
@@ -166,7 +166,7 @@ def make_module(
 
 def _tricks(config: DictConfig, inputs: SplitLoaders) -> dict[str, Any]:
     """What the module is told of the groups that runs of earlier versions do not have."""
-    targets, classes = [s.target for s in inputs.splits["train"]], len(inputs.class_names)
+    targets, classes = [s.target for s in inputs.to_train], len(inputs.class_names)
     makers = {group: instantiate(config[group]) for group in TRICKS if group in config}
     taken = {"mixing": classes, "class_weights": np.bincount(targets, minlength=classes)}
     return {group: make(taken[group]) if group in taken else make for group, make in makers.items()}

@@ -83,7 +83,9 @@ def settle_paths(config: DictConfig) -> None:
         data.root = str(absolute(data.root))
     elif table is not None:  # else it is relative to the root
         data.table = str(absolute(table))
-    check_names([str(path) for path in (data.root, table) if path is not None])
+    if data.get("extra"):
+        data.extra = [str(absolute(folder)) for folder in data.extra]
+    check_names([str(p) for p in (data.root, table, *(data.get("extra") or ())) if p is not None])
 
 
 def check_arguments(settings: DictConfig, group: str) -> None:

@@ -161,7 +161,8 @@ def trained(
         "parameters": {"network": parameters, "trained": learnt},
         "epochs": epochs,
         "horizon": config.trainer.max_epochs,
-        "images_trained": epochs * len(data.splits["train"]),
+        "images_trained": epochs * len(data.to_train),
+        "extra": {kind: len(made) for kind, made in data.extra.items()},
         "reported": config.reported,
     }
 

@@ -16,7 +16,7 @@ LOOK_ONLY = "only"  # look=only: nothing is trained
 
 def look_at_data(data: CarsDataModule, folder: Path) -> None:
     """Writes `look/training_pictures.png`, as the network sees them, and `class_counts.csv`."""
-    chosen = shuffled(data.splits["train"], data.seed, "look")[:PICTURES]
+    chosen = shuffled(data.to_train, data.seed, "look")[:PICTURES]
     dataset = data.pictures(chosen, data.train_transform)
     pictures = [dataset[i, i]["pictures"].permute(1, 2, 0).numpy() for i in range(len(chosen))]
     labels = [data.class_names[sample.target] for sample in chosen]
