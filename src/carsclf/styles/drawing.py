@@ -19,12 +19,12 @@ VERSION = 1  # of the drawing: raise it whenever the pictures change
 SIZE = 256  # pixels, of both sides
 FINE = 2  # times as large while they are drawn: smooth edges
 Array = np.ndarray
-PALETTES = np.array([
-    [(44, 40, 38), (112, 84, 60), (168, 134, 92), (204, 180, 138), (128, 134, 130), (226, 212, 184)],
-    [(20, 38, 78), (40, 92, 150), (108, 164, 200), (232, 206, 120), (198, 98, 56), (240, 232, 210)],
-    [(30, 58, 44), (76, 118, 70), (150, 172, 92), (218, 206, 130), (186, 120, 130), (236, 230, 216)],
-    [(58, 26, 44), (150, 44, 52), (214, 110, 64), (238, 184, 96), (96, 110, 150), (244, 228, 204)],
-])  # fmt: skip
+PALETTES = np.array([[[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in row.split()] for row in (
+    "2c2826 70543c a8865c ccb48a 808682 e2d4b8",
+    "14264e 285c96 6ca4c8 e8ce78 c66238 f0e8d2",
+    "1e3a2c 4c7646 96ac5c dace82 ba7882 ece6d8",
+    "3a1a2c 962c34 d66e40 eeb860 606e96 f4e4cc",
+)])  # fmt: skip
 
 
 def cubism(rng: np.random.Generator, field: Array) -> Image.Image:
@@ -32,17 +32,22 @@ def cubism(rng: np.random.Generator, field: Array) -> Image.Image:
     side = len(field)
     image = Image.fromarray(field)
     for scale in np.geomspace(0.3, 0.06, 160) * side:
-        middle, turn = rng.uniform(0, side, 2), np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 5)))
+        middle = rng.uniform(0, side, 2)
+        turn = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 5)))
         corners = middle + scale * rng.uniform(0.5, 1.2) * np.stack([np.cos(turn), np.sin(turn)], 1)
         x, y = np.clip(middle, 0, side - 1).astype(int)
         dark = field[y, x] * rng.uniform(0.45, 0.8)
         slope = rng.normal(size=2)
-        across = (np.mgrid[:side, :side].T - middle) @ (slope / np.linalg.norm(slope)) / scale
-        shade = np.clip(0.5 + across / 2, 0, 1)[..., None]
-        facet = dark + (field[y, x] * 1.15 - dark) * shade.transpose(1, 0, 2)
-        mask = Image.new("L", image.size)
-        ImageDraw.Draw(mask).polygon(corners.ravel().tolist(), 255)
-        image.paste(Image.fromarray(facet.clip(0, 255).astype(np.uint8)), mask=mask)
+        left, top = np.floor(corners.min(0)).astype(int)
+        wide, high = np.ceil(corners.max(0)).astype(int) - (left, top) + 1
+        places = np.stack(np.meshgrid(np.arange(wide), np.arange(high)), -1) - (
+            middle - [left, top]
+        )
+        shade = np.clip(0.5 + places @ (slope / np.linalg.norm(slope)) / scale / 2, 0, 1)
+        facet = dark + (field[y, x] * 1.15 - dark) * shade[..., None]
+        mask = Image.new("L", (wide, high))
+        ImageDraw.Draw(mask).polygon((corners - (left, top)).ravel().tolist(), 255)
+        image.paste(Image.fromarray(facet.clip(0, 255).astype(np.uint8)), (left, top), mask)
         if rng.random() < 0.5:
             line = [tuple(corner) for corner in (*corners, corners[0])]
             ImageDraw.Draw(image).line(line, tuple((dark * 0.4).astype(int)), 2 * FINE)
@@ -102,7 +107,11 @@ def stained_glass(rng: np.random.Generator, field: Array) -> Image.Image:
     distance, cell = cKDTree(seeds).query(points, 2)
     y, x = seeds.astype(int).T
     colours = field[y, x].astype(float)
-    colours = 128 + 1.7 * (colours - colours.mean(1, keepdims=True)) + (colours.mean(1, keepdims=True) - 128)
+    colours = (
+        128
+        + 1.7 * (colours - colours.mean(1, keepdims=True))
+        + (colours.mean(1, keepdims=True) - 128)
+    )
     glass = colours[cell[:, 0]] * rng.uniform(0.9, 1.1, (220, 1))[cell[:, 0]]
     glass[distance[:, 1] - distance[:, 0] < 3.2 * FINE] = 16
     return Image.fromarray(glass.reshape(side, side, 3).clip(0, 255).astype(np.uint8))
@@ -114,7 +123,9 @@ def woodblock(rng: np.random.Generator, field: Array) -> Image.Image:
     fade = np.linspace(1.08, 0.86, side)[:, None, None]
     flat = field * fade
     edges = np.abs(np.diff(field.astype(int).sum(2), axis=0, prepend=field[:1].astype(int).sum(2)))
-    edges += np.abs(np.diff(field.astype(int).sum(2), axis=1, prepend=field[:, :1].astype(int).sum(2)))
+    edges += np.abs(
+        np.diff(field.astype(int).sum(2), axis=1, prepend=field[:, :1].astype(int).sum(2))
+    )
     line = gaussian_filter((edges > 12).astype(float), 0.8 * FINE) > 0.12
     flat[line] = (30, 28, 40)
     grain = gaussian_filter(rng.normal(size=(side, side)), (0.5, 12)) * 18
@@ -146,11 +157,11 @@ def draw_styles(root: Path) -> Path:
         if mark.is_file():
             return root
         shutil.rmtree(draft, ignore_errors=True)
-        for name, style in STYLES.items():
-            (draft / name).mkdir(parents=True)
-            for number, palette in enumerate(PALETTES):
-                rng = np.random.default_rng((VERSION, number))  # of one palette, one composition
-                picture = style(rng, colour_field(rng, palette))
+        for number, palette in enumerate(PALETTES):
+            field = colour_field(np.random.default_rng((VERSION, number)), palette)
+            for place, (name, style) in enumerate(STYLES.items()):
+                (draft / name).mkdir(parents=True, exist_ok=True)
+                picture = style(np.random.default_rng((VERSION, number, place)), field)
                 picture.reduce(FINE).save(draft / name / f"{number}.png")
         (draft / mark.name).write_text(json.dumps({"version": VERSION}))
         draft.rename(root)

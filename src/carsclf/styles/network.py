@@ -23,8 +23,13 @@ def statistics(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
     """Content's features, each channel with mean and deviation of the style's (equation 8)."""
-    (mean, deviation), (new_mean, new_deviation) = statistics(content), statistics(style)
-    return (content - mean) / deviation * new_deviation + new_mean
+    return toward(content, *statistics(style))
+
+
+def toward(content: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+    """Content's features with these means and deviations instead of their own."""
+    own_mean, own_deviation = statistics(content)
+    return (content - own_mean) / own_deviation * deviation + mean
 
 
 class Encoder(nn.Module):
@@ -69,18 +74,23 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Sequential):
-    """Features back to pixels in 0..1: nearest upsampling and reflected edges, as published."""
+    """Features back to pixels in 0..1: nearest upsampling and reflected edges, as published.
 
-    def __init__(self, channels: int, step: int, width: int = 64) -> None:
+    Narrower towards the whole size, where a channel costs most.
+    """
+
+    def __init__(self, channels: int, step: int) -> None:
+        width = _width(step)
         layers: list[nn.Module] = [*_conv(channels, width), *_conv(width, width)]
         while step > 1:
-            narrow = max(16, width // 2)  # what is at full size costs most
-            layers += [nn.Upsample(scale_factor=2), *_conv(width, narrow)]
-            width, step = narrow, step // 2
+            step //= 2
+            layers += [nn.Upsample(scale_factor=2), *_conv(width, _width(step))]
+            width = _width(step)
         super().__init__(*layers, nn.Conv2d(width, 3, 3, padding=1, padding_mode="reflect"))
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return super().forward(features)
+
+def _width(step: int) -> int:
+    return min(64, 16 * step)
 
 
 def _conv(before: int, after: int) -> list[nn.Module]:
