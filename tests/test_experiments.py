@@ -224,6 +224,25 @@ def adapted_rates(folder: Path) -> Rows:
     return [[f"{r.lr:g}", f"{r.head_lr_factor:g}", f"{100 * r.val_top1:.1f}"] for r in rows]
 
 
+def in_styles(folder: Path) -> Rows:
+    """Per style, best known first: top-1 and distance from the photos, with intervals, twice."""
+    table: Any = read(folder, "results.csv").set_index(["way", "style"])
+    order = table.loc["finetune"].sort_values("top1", ascending=False, kind="stable").index
+    rows = []
+    for style in order:
+        cells: list[str] = []
+        for way in ("finetune", "freeze"):
+            row = 100 * table.loc[(way, style)].drop("recorded_in").astype(float)
+            cells += [f"{row.top1:.1f}", f"{row.low:.1f} to {row.high:.1f}"]
+            if style != "original":
+                cells += [f"{row.difference:+.1f}"]
+                cells += [f"{row.difference_low:+.1f} to {row.difference_high:+.1f}"]
+            else:
+                cells += ["", ""]
+        rows.append(cells)
+    return rows
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -240,6 +259,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("networks", 0): (cut_networks, [2, 3]),
     ("adapt", 0): (adapted, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("adapt", 1): (adapted_rates, [1, 2, 3]),
+    ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""

@@ -1,6 +1,6 @@
 """How well classifiers know photos in other styles: see README.md.
 
-    python experiments/styles/measure.py <cars> <weights> <out.csv> [--seeds 0] [--photos 250]
+    python experiments/styles/measure.py <cars> <weights> <out.csv> [--seeds 0] [--photos 120]
 
 Photos of the test split are stylised below runs/ beside the table, once in each style and once at
 strength 0, which shows what the decoder alone costs; then each classifier that is asked for is
@@ -26,13 +26,16 @@ from carsclf.records import Run, RunFolder
 ROOT = Path(__file__).parents[2]
 DATA = [
     *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"),
-    *("data.split_seed=0", "data.workers=0"),
+    *("data.split_seed=0", "data.workers=0", "data.image_size=96"),
 ]
 TRAINING = [
-    *("model=tf_efficientnet_lite0", "data.image_size=96", "trainer.precision=32-true"),
+    *("model=tf_efficientnet_lite0", "trainer.precision=32-true"),
     *("model.channels_last=true", "look=false"),
 ]
-WAYS = {"freeze": ["mode=freeze"], "finetune": ["mode=finetune", "trainer.max_epochs=8"]}
+WAYS = {
+    "freeze": ["mode=freeze", "trainer.max_epochs=6"],
+    "finetune": ["mode=finetune", "trainer.max_epochs=8"],
+}
 PLAIN, BACK = "original", "strength 0"
 
 
@@ -45,7 +48,7 @@ def run(script: str, *arguments: str) -> None:
 def stylised(runs: Path, given: list[str], photos: int) -> tuple[Path, Path]:
     """The folders of all styles, and of the decoder's reconstructions."""
     styles, back = runs / "styles", runs / "strength-0"
-    own = ["split=test", f"photos={photos}", "steps=800", *DATA, *given]
+    own = ["split=test", f"photos={photos}", "steps=500", *DATA, *given]
     run("stylize.py", *own, f"out={styles}", "per_image=6")
     kept = f"decoder={styles / 'decoder.safetensors'}"
     run("stylize.py", *own, f"out={back}", "strength=0", kept)
@@ -103,7 +106,7 @@ def main() -> None:
     for name in ("cars", "weights", "out"):
         parser.add_argument(name, type=lambda text: Path(text).resolve())
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--photos", type=int, default=250)
+    parser.add_argument("--photos", type=int, default=120)
     asked = parser.parse_args()
     runs = asked.out.parent / "runs"
     given = [f"data.root={asked.cars}", f"model.weights={asked.weights}"]

@@ -49,8 +49,8 @@ def stylize(config: DictConfig) -> Path:
     config = checked(config, STYLIZE)
     check_asked(config)
     styles = read_styles(config.styles)
-    data, root = read_photos(config)
-    out, files = check_out(config.out, root), data.splits[config.split]
+    data = read_photos(config)
+    out, files = check_out(config, data), data.splits[config.split]
     if config.photos:
         files = shuffled(files, config.seed, "stylize")[: config.photos]
     encoder, origin = make_encoder(config)
@@ -62,7 +62,8 @@ def stylize(config: DictConfig) -> Path:
     device = pick_device(config.device)
     encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     decoder, seen = make_decoder(config, encoder, data, styles, out, device)
-    transfer = Transfer(encoder, decoder.to(device), config.strength, device)
+    decoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    transfer = Transfer(encoder, decoder, config.strength, device)
     began = time.perf_counter()
     made = make_pictures(transfer, planned, styles, out, config, data)
     show(planned, out, data.class_names, config.size, data.read)
@@ -83,29 +84,28 @@ def check_asked(config: DictConfig) -> None:
             raise ConfigError(f"data.{option} is of trainings: give it to train.py")
 
 
-def read_photos(config: DictConfig) -> tuple[CarsDataModule, Path]:
-    """The data of a training of these settings, decoded photo by photo, and where it lies."""
+def read_photos(config: DictConfig) -> CarsDataModule:
+    """The data of a training of these settings."""
     given: Any = OmegaConf.to_container(config.data, resolve=True)
-    settings = {"data": given | {"packed": False, "workers": 0}, "augmentation": NONE}
+    settings = {"data": given | {"workers": 0}, "augmentation": NONE}
     data, _ = make_data(OmegaConf.create(settings | {"seed": config.seed}))
     if config.split not in data.splits:
         raise ConfigError(
             f"split={config.split}: protocol {data.protocol} has {', '.join(data.splits)}"
         )
-    sample = data.splits["train"][0]
-    above = len(Path(sample.id).parts)
-    return data, sample.path.parents[above - 1]
+    return data
 
 
-def check_out(given: str, root: Path) -> Path:
+def check_out(config: DictConfig, data: CarsDataModule) -> Path:
     """The folder to be made; refused where it would be read as photos."""
-    out = absolute(given).resolve()
-    if out.is_relative_to(root.resolve()):
+    out, root = absolute(config.out).resolve(), config.data.root
+    if root is not None and out.is_relative_to(absolute(root).resolve()):
         raise ConfigError(
-            f"out={given} lies in {root}, where its pictures would be taken for photos"
+            f"out={config.out} lies in {root}, where its pictures would be taken for photos"
         )
-    if root.resolve().is_relative_to(out):
-        raise ConfigError(f"out={given} holds the photos of {root}: name a folder of its own")
+    photos = {sample.path.parent for part in data.splits.values() for sample in part}
+    if any(folder.resolve().is_relative_to(out) for folder in photos):
+        raise ConfigError(f"out={config.out} holds the photos: name a folder of its own")
     return out
 
 
@@ -215,7 +215,7 @@ def make_decoder(
     seen = sorted({sample.id for sample in chosen})
     write_decoder(kept, decoder, encoder, seen)
     (out / ".decoder.ckpt").unlink(missing_ok=True)
-    return decoder, seen
+    return read_decoder(kept, encoder)  # as a run that goes on does
 
 
 def enlarged(photo: torch.Tensor) -> torch.Tensor:
