@@ -20,22 +20,27 @@ def show(
     size: int,
     read: Mapping[str, Any],
 ) -> None:
-    """`styles.png`: in each row photos with the picture made of each, a pair for each style.
+    """`styles.png`: photos, each followed by what was made of it, by style.
 
-    read: how photos are cropped.
+    Where every photo comes in every style, a row is a photo. read: how photos are cropped.
     """
     by_style: dict[str, list[Planned]] = {}
     for one in planned:
         by_style.setdefault(one.style, []).append(one)
+    rows = list(zip(*(by_style[style] for style in sorted(by_style)), strict=False))[:SHOWN]
+    shared = all(len({one.sample.id for one in row}) == 1 for row in rows)
     pictures, labels = [], []
-    for row in range(min(SHOWN, *(len(found) for found in by_style.values()))):
-        for style in sorted(by_style):
-            one = by_style[style][row]
-            photo = fitted(one.sample, size, **read).permute(1, 2, 0).numpy()
+    for row in rows:
+        for i, one in enumerate(row):
+            if i == 0 or not shared:
+                photo = fitted(one.sample, size, **read).permute(1, 2, 0).numpy()
+                pictures.append(framed(photo, size))
+                labels.append(class_names[one.sample.target])
             with Image.open(out / one.name) as made:
-                pictures += [framed(photo, size), framed(np.asarray(made), size)]
-            labels += [class_names[one.sample.target], style]
-    contact_sheet(pictures, labels, out / "styles.png", columns=2 * len(by_style))
+                pictures.append(framed(np.asarray(made), size))
+            labels.append(one.style)
+    columns = len(by_style) + 1 if shared else 2 * len(by_style)
+    contact_sheet(pictures, labels, out / "styles.png", columns=columns)
 
 
 def framed(picture: np.ndarray, size: int) -> np.ndarray:
