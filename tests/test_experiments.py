@@ -238,7 +238,7 @@ def in_styles(folder: Path) -> Rows:
                 cells += [f"{row.difference:+.1f}"]
                 cells += [f"{row.difference_low:+.1f} to {row.difference_high:+.1f}"]
             else:
-                cells += ["", ""]
+                cells += ["none", "none"]
         rows.append(cells)
     return rows
 
