@@ -69,7 +69,7 @@ def pictures(cars: Path, styles: Path, back: Path) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["style", "photo"])
 
 
-def hits(model: TrainedModel, table: pd.DataFrame) -> list[bool]:
+def hits(model: TrainedModel, table: Any) -> list[bool]:
     right = []
     for found, label in zip(model.stream(list(table["file"])), table["class"], strict=True):
         if isinstance(found, DataError):
@@ -80,11 +80,11 @@ def hits(model: TrainedModel, table: pd.DataFrame) -> list[bool]:
 
 def rows_of(way: str, seed: int, folder: Path, table: pd.DataFrame) -> list[dict[str, Any]]:
     """Accuracy in each style, and its distance from the same photos' own, with 95 % intervals."""
-    table = table.assign(right=hits(load_model(folder), table))
-    own = table[table["style"] == PLAIN]["right"].to_numpy()
+    answered: Any = table.assign(right=hits(load_model(folder), table))
+    own = answered[answered["style"] == PLAIN]["right"].to_numpy()
     commit = str(Run.read(RunFolder(folder).run).git_commit)[:7]
     rows = []
-    for style, part in table.groupby("style", sort=False):
+    for style, part in answered.groupby("style", sort=False):
         share = wilson(int(part["right"].sum()), len(part))
         loss = bootstrap_difference(own, part["right"].to_numpy())
         values = [*(share.value, share.low, share.high), *(loss.value, loss.low, loss.high)]

@@ -13,7 +13,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 VERSION = 1  # of the drawing: raise it whenever the pictures change
 SIZE = 256  # pixels, of both sides
@@ -94,7 +94,8 @@ def etching(rng: np.random.Generator, field: Array) -> Image.Image:
         phase = (right * np.cos(angle) + down * np.sin(angle) + bent) % (4.5 * FINE)
         width = FINE * np.clip((below - light) / 70, 0, 1) * 1.6
         paper[phase < width] = 28
-    edges = np.hypot(*np.gradient(light))
+    steep_down, steep_right = np.gradient(light)
+    edges = np.hypot(steep_down, steep_right)
     paper[edges > np.quantile(edges, 0.97)] = 28
     return Image.fromarray(paper.astype(np.uint8)).convert("RGB")
 
@@ -103,8 +104,8 @@ def stained_glass(rng: np.random.Generator, field: Array) -> Image.Image:
     """Cells of one bright colour each, between black lead."""
     side = len(field)
     seeds = rng.uniform(0, side, (220, 2))
-    points = np.stack(np.mgrid[:side, :side], -1).reshape(-1, 2)
-    distance, cell = cKDTree(seeds).query(points, 2)
+    points = np.moveaxis(np.mgrid[:side, :side], 0, -1).reshape(-1, 2)
+    distance, cell = KDTree(seeds).query(points, 2)
     y, x = seeds.astype(int).T
     colours = field[y, x].astype(float)
     colours = (

@@ -66,7 +66,8 @@ def read_styles(root: str) -> Styles:
                 f"styles={root}: {shown(str(path))} has {tuple(picture.shape[1:])} pixels: "
                 f"expected at least {SMALLEST} on each side"
             )
-        styles[parts[0] if len(parts) > 1 else Path(parts[0]).stem].append(stored(picture))
+        first = "".join(parts[:1])
+        styles[first if len(parts) > 1 else Path(first).stem].append(stored(picture))
     return dict(sorted(styles.items()))
 
 
