@@ -80,7 +80,16 @@ def test_help_names_groups_and_settings(capfd: pytest.CaptureFixture[str], comma
 
 @pytest.mark.parametrize(
     "script",
-    ["curate.py", "evaluate.py", "predict.py", "report.py", "serve.py", "train.py", "tune.py"],
+    [
+        "curate.py",
+        "evaluate.py",
+        "predict.py",
+        "report.py",
+        "serve.py",
+        "stylize.py",
+        "train.py",
+        "tune.py",
+    ],
 )
 def test_help_shows_every_comment_of_a_commands_own_file(
     script: str, capfd: pytest.CaptureFixture[str], command

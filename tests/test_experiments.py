@@ -266,6 +266,25 @@ def boundaries(folder: Path) -> Rows:
     ]  # fmt: skip
 
 
+def in_styles(folder: Path) -> Rows:
+    """Per style, best known first: top-1 and distance from the photos, with intervals, twice."""
+    table: Any = read(folder, "results.csv").set_index(["way", "style"])
+    order = table.loc["finetune"].sort_values("top1", ascending=False, kind="stable").index
+    rows = []
+    for style in order:
+        cells: list[str] = []
+        for way in ("finetune", "freeze"):
+            row = 100 * table.loc[(way, style)].drop("recorded_in").astype(float)
+            cells += [f"{row.top1:.1f}", f"{row.low:.1f} to {row.high:.1f}"]
+            if style != "original":
+                cells += [f"{row.difference:+.1f}"]
+                cells += [f"{row.difference_low:+.1f} to {row.difference_high:+.1f}"]
+            else:
+                cells += ["none", "none"]
+        rows.append(cells)
+    return rows
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -286,6 +305,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("curation", 1): (found_copies, [1, 2]),
     ("augmentation_leak", 0): (leaked, [1, 2, 3, 4, 5, 6]),
     ("boundary", 0): (boundaries, [0, 1, 2, 3, 4, 5]),
+    ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""

@@ -104,6 +104,8 @@ class Synthetic(JsonRecord):
     made_by: dict[str, Any]
     sources: dict[str, str] | None = None
     trained_on: list[str] | None = None
+    split: str = "train"  # whose photos they were made of
+    styles: dict[str, str] | None = None  # of each picture, where they were made in several
 
     def mistake(self) -> str | None:
         """What of it is not as it should be."""
@@ -128,6 +130,8 @@ class Synthetic(JsonRecord):
             return "sources: expected the id of a photo for the path of each picture"
         if self.trained_on is not None and not texts(self.trained_on):
             return "trained_on: expected a list of ids of photos"
+        if self.split != "train":
+            return f"made of photos of {self.split}, to measure by: nothing may train on them"
         return None
 
 

@@ -18,7 +18,9 @@ from carsclf.options.kinds import (
 from carsclf.options.serving import SERVE
 from carsclf.options.training import (
     COUNT,
+    DATA,
     METRICS,
+    MODEL,
     NAMING,
     SEED,
     SHARE,
@@ -115,12 +117,30 @@ REPORT: Table = {
         },
     ),
 }
+STYLIZE: Table = {
+    **DATA,
+    **MODEL,
+    "out": Text(),
+    "styles": Text(),
+    "split": Word("train", "val", "test"),
+    "photos": COUNT | Null(),
+    "per_image": Whole(at_least=1, at_most=1000),
+    "strength": SHARE,
+    "size": Whole(at_least=32, at_most=4096),
+    "stage": Whole(at_least=2, at_most=20),
+    "style_weight": Number(at_least=0),
+    "steps": Whole(at_least=1, at_most=10_000_000),
+    "decoder": Text() | Null(),
+    "seed": SEED,
+    "device": Device(),
+}
 COMMANDS: dict[str, Table] = {
     "train": {**TRAINING, **NAMING},
     "tune": {**TRAINING, **STUDY},
     "evaluate": EVALUATE,
     "predict": PREDICT,
     "curate": CURATE,
+    "stylize": STYLIZE,
     "report": REPORT,
     "serve": SERVE,
 }

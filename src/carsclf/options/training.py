@@ -65,8 +65,11 @@ DATA: Table = below(
         "split_seed": SEED | Null(),
         "bootstrap": SEED | Null(),
         "extra": Items(Text()) | Nothing(),
+<<<<<<< ours
         "exclude": Text() | Null(),
         "leak": Word("none", "published"),
+=======
+>>>>>>> theirs
     },
 )
 MODEL: Table = below(
@@ -218,7 +221,11 @@ OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()
 OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.bootstrap", "data.leak"),
     *("data.class_depth", "data.ignore", "data.table"),
+<<<<<<< ours
     *("data.sampling", "data.extra", "data.exclude"),
+=======
+    *("data.sampling", "data.extra"),
+>>>>>>> theirs
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text"),
