@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Collection, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
@@ -17,10 +18,12 @@ from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.decoding import DECODERS
 from carsclf.data.images import check_crop, file_identity, unreadable
+from carsclf.data.mapping import ClassMapping
 from carsclf.data.packed import open_pack
 from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
 from carsclf.data.splits import resampled, split
 from carsclf.data.transforms import build_transforms
+from carsclf.data.wholes import Wholes
 from carsclf.errors import DataError
 from carsclf.files import atomic_write, cache_root
 from carsclf.machine.devices import available_cores
@@ -32,10 +35,20 @@ def make_data(config: DictConfig) -> tuple[CarsDataModule, list[str]]:
     """The DataModule of a training's configuration, and the ids of photos left out."""
     settings: dict[str, Any] = OmegaConf.to_container(config.data, resolve=True)  # type: ignore[assignment]
     settings.pop("name")  # for people
+    settings["min_images_per_class"] = cutoff(config)
     own = settings.keys() - signature(build_data).parameters.keys() - {"source"}
     source = instantiate(settings.pop("source"), **{key: settings.pop(key) for key in own})
     augmentation = instantiate(config.augmentation)
     return build_data(source, augmentation, cache=cache_root(), seed=config.seed, **settings)
+
+
+def cutoff(config: DictConfig) -> int:
+    """The fewest photos of a class that is trained: `data.min_images_per_class`, or a throw-away
+    run's share of it, rounded up."""
+    asked, share = config.data.min_images_per_class, 1.0
+    if config.get("throw_away"):
+        share = config.throw_away.cutoff_share
+    return math.ceil(asked * share - 1e-9)  # 0.7 * 10 is 7
 
 
 def build_data(
@@ -62,6 +75,7 @@ def build_data(
     bootstrap: int | None = None,
     packed: bool = True,
     sampling: str = "natural",
+    mapping: Mapping[str, Any] | None = None,
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
@@ -72,6 +86,9 @@ def build_data(
     if not packed:
         left_out = why_unreadable(source.samples, cache)
     whole = source = _readable(source, left_out, skip=skip_unreadable)
+    named = ClassMapping(**(mapping or {}))
+    whole = source = named.applied(source) if mapping else source
+    below = source.below(min_images_per_class, classes)
     if classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
     if protocol == "auto":
@@ -101,6 +118,8 @@ def build_data(
         packs=packs,
         noted=source.noted,
         sampling=sampling,
+        wholes=Wholes.of(source.class_names, named.report),
+        below=below,
     )
     # of several processes, one
     rank_zero_only(log.info)("%s", what_was_read(whole, module, divided))
@@ -139,10 +158,14 @@ def what_was_read(source: Source, module: CarsDataModule, divided: Collection[st
     """
     names, splits = module.class_names, module.splits
     used = {sample.id for part in splits.values() for sample in part}
-    others = [name for name in source.class_names if name not in set(names)]
-    targets = {source.class_names.index(name) for name in others}
+    lacking = module.below
+    gone = [name for name in source.class_names if name not in {*names}]
+    others = [name for name in gone if name not in lacking]
+    targets = {source.class_names.index(name) for name in gone}
     rest = [s.id for s in source.samples if s.id not in divided and s.target not in targets]
-    left_out = {**source.left_out, "classes not asked for": others, "beyond data.fraction": rest}
+    short = [f"{name} lacks {count}" for name, count in lacking.items()]
+    left_out = {**source.left_out, "classes with too few photos": short}
+    left_out |= {"classes not asked for": others, "beyond data.fraction": rest}
     left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used)
     seen = {sample.given for sample in source.samples}
     given = [name for name in ("train", "val", "test") if name in seen]

@@ -8,6 +8,7 @@ import torch
 
 from carsclf.data.sampler import EpochSampler
 from carsclf.data.splits import Splits
+from carsclf.data.wholes import Wholes
 from carsclf.errors import ConfigError
 
 Item = dict[str, torch.Tensor]  # a batch: `targets`, and `pictures` (uint8) or `features`
@@ -19,7 +20,7 @@ class SplitLoaders(pl.LightningDataModule):
     Under several processes each has its share: in training equally many pictures, so that the mean
     of their gradients is that of all pictures; a rest that cannot be shared out waits for another
     epoch. Raises ConfigError for a split with fewer pictures than processes. sampling: `natural`,
-    or `balanced`, with each class equally often in training.
+    or `balanced`, with each class equally often in training. wholes: as what the classes are told.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class SplitLoaders(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         sampling: str = "natural",
+        wholes: Wholes | None = None,
     ) -> None:
         super().__init__()
         if not 1 <= batch_size <= len(splits["train"]):
@@ -38,6 +40,7 @@ class SplitLoaders(pl.LightningDataModule):
                 "number of training pictures"
             )
         self.splits, self.class_names = splits, list(class_names)
+        self.wholes = wholes or Wholes.of(class_names, {})
         self.batch_size, self.seed, self.sampling = batch_size, seed, sampling
 
     def loader(self, split: str, sampler: EpochSampler) -> Any:

@@ -101,6 +101,7 @@ class FeatureDataModule(SplitLoaders):
             batch_size=batch_size,
             seed=pictures.seed,
             sampling=pictures.sampling,
+            wholes=pictures.wholes,
         )
         self.rows, self.views, self.chunked = rows, views, chunked
 

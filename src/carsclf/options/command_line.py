@@ -36,12 +36,29 @@ def run(main: Callable[[], Any]) -> None:
     try:
         with one_line_errors():
             arguments = expanded(sys.argv[1:])
+            arguments = joined_experiments(arguments)
             check_groups(arguments, script.parent / "conf")
             sys.argv[1:] = as_typed(arguments, script.stem)
             main()
     except KeyboardInterrupt:  # where there was nothing to go on with
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def joined_experiments(arguments: Sequence[str]) -> list[str]:
+    """`+experiment=` adds to the experiment that stands there, if any: Hydra takes a list of them.
+
+    It stands in the defaults already, so that Hydra itself would refuse the plus.
+    """
+    added = [a for a in arguments if a.startswith("+experiment=")]
+    if not added:
+        return list(arguments)
+    all_of = [a for a in arguments if a.lstrip("+").startswith("experiment=")]
+    names = [a.partition("=")[2].strip("[]\"'") for a in all_of]
+    whole = names[0] if len(names) == 1 else f"[{','.join(names)}]"
+    first = arguments.index(all_of[0])
+    rest = [a for a in arguments[first:] if a not in all_of]
+    return [*arguments[:first], f"experiment={whole}", *rest]
 
 
 def as_typed(arguments: Sequence[str], command: str) -> list[str]:

@@ -15,6 +15,7 @@ from carsclf.models.boundary import HEAD
 from carsclf.models.pooling import DEFAULT
 from carsclf.options.kinds import checked
 from carsclf.options.training import LR_FINDER, NAMING, REQUIRED, TRAINING
+from carsclf.training.growing import check_head, check_throw_away, settle_mapping
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 TRICKS = ("mixing", "class_weights", "averaging")  # which runs of earlier versions do not have
@@ -39,6 +40,8 @@ def training_part(config: DictConfig) -> DictConfig:
     check_root(plain.data)
     check_precision(plain)
     settle_paths(plain)
+    settle_mapping(plain.data)
+    check_head(plain.model)
     tricks = [group for group in TRICKS if group in plain]
     for group in ("augmentation", "optimizer", "schedule", *tricks):
         check_arguments(plain[group], group)
@@ -52,6 +55,9 @@ def training_part(config: DictConfig) -> DictConfig:
         check_cycle(plain.schedule)
     if "lr_finder" in plain:
         check_finder(plain)
+    if "throw_away" in plain:
+        check_known(plain.throw_away, "throw_away")
+        check_throw_away(plain.throw_away)
     return plain
 
 

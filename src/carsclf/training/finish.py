@@ -62,7 +62,7 @@ def export(
     args: dict[str, Any] = OmegaConf.to_container(config.model.args)  # type: ignore[assignment]
     card = ModelCard(
         config.model.name,
-        pictures.class_names,
+        pictures.wholes.names,
         pictures.eval_transform.to_dict(),
         mean,
         std,
@@ -73,17 +73,19 @@ def export(
         embedding=embedding_width(network),
         weights_license=weights.provenance.license,
         weights_source=weights.provenance.source,
+        parts=dict(pictures.wholes.parts) if pictures.wholes.any else {},
+        deployable="throw_away" not in config,
     )
     device = device_of(config)
     module = module.eval().to(device)
 
     def forward(batch: Any) -> torch.Tensor:
-        return module(
-            {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        return inputs.wholes.logits(
+            module({name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()})
         )
 
-    samples = inputs.splits["val"]
-    predictions = predict(forward, inputs.eval_loader("val"), samples, inputs.class_names)
+    samples = inputs.wholes.samples(inputs.splits["val"])
+    predictions = predict(forward, inputs.eval_loader("val"), samples, inputs.wholes.names)
     if write:
         state = {name: tensor.cpu().contiguous() for name, tensor in module.whole().items()}
         # one entry only: safetensors writes several in any order, and files would differ
@@ -138,7 +140,10 @@ def describe(
         "source": config.data.name + (f" ({config.data.root})" if config.data.root else ""),
         "protocol": data.protocol,
         "split_sizes": {name: len(part) for name, part in data.splits.items()},
-        "classes": len(data.class_names),
+        "classes": len(data.wholes.names),
+        "head": weights.rows.record() if weights.rows else {},
+        "too_few": len(data.below),
+        "deployable": "throw_away" not in config,
         "seed": config.seed,
         "device": f"{trainer.world_size} x {device.type} {device_name(device)}".strip(),
         "precision": config.trainer.precision,
