@@ -87,7 +87,9 @@ def build_data(
         left_out = why_unreadable(source.samples, cache)
     whole = source = _readable(source, left_out, skip=skip_unreadable)
     named = ClassMapping(**(mapping or {}))
-    whole = source = named.applied(source) if mapping else source
+    if mapping:
+        rank_zero_only(log.info)("%s", named.told(source.class_names))
+        whole = source = named.applied(source)
     below = source.below(min_images_per_class, classes)
     if classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)

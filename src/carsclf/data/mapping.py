@@ -8,7 +8,7 @@ or a table with the columns `old`, `new` and `report`, either of the last two le
 
 import csv
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,23 @@ class ClassMapping:
         new = [index[self.name(name)] for name in there]
         samples = [dataclasses.replace(s, target=new[s.target]) for s in source.samples]
         return dataclasses.replace(source, class_names=names, samples=samples)
+
+    def told(self, there: Sequence[str]) -> str:
+        """What it does to the photos' classes, in one line."""
+        moved = [old for old in there if self.name(old) != old]
+        own = Counter(map(self.name, there))
+        merged = [name for name, times in own.items() if times > 1]
+        parts = [name for name in own if self.report.get(name, name) != name]
+        known = {*there, *own}
+        absent = [n for n in dict.fromkeys([*self.rename, *self.report]) if n not in known]
+        lists = {
+            "renamed": moved,
+            "merged": merged,
+            "told as parts": parts,
+            "not among the photos": absent,
+        }
+        said = [f"{len(n)} {what} ({list_some(n, 3)})" for what, n in lists.items() if n]
+        return f"mapping: {', '.join(said) or 'nothing changes'}"
 
 
 def read_mapping(path: str | Path) -> dict[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 import glob
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def check_head(model: DictConfig) -> None:
 
 def wanted_rows(config: DictConfig, class_names: Sequence[str]) -> Wanted:
     """What is asked of an earlier run's head."""
-    mapping = ClassMapping(**(config.data.get("mapping") or {}))
+    given: Any = OmegaConf.to_container(config.data)
+    mapping = ClassMapping(**(given.get("mapping") or {}))
     return Wanted(class_names, config.model.get("head", "random") == "keep", mapping)
 
 
@@ -96,10 +98,12 @@ def features_of(
 ) -> dict[str, torch.Tensor]:
     """What each classifier of a network gets of pictures in evaluation, (n, width) on the CPU."""
     seen: dict[str, list[torch.Tensor]] = defaultdict(list)
+
+    def note(head: str, _: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        seen[head].append(given[0].flatten(1).float().cpu())
+
     hooks = [
-        network.get_submodule(head).register_forward_pre_hook(
-            lambda _, given, head=head: seen[head].append(given[0].flatten(1).float().cpu())
-        )
+        network.get_submodule(head).register_forward_pre_hook(partial(note, head))
         for head in head_names(network)
     ]
     training, normalise = network.training, Normalise(*normalisation(network)).to(device)
@@ -114,6 +118,8 @@ def features_of(
 
 def check_throw_away(settings: DictConfig) -> None:
     """Refuses pictures to identify that are not there, before hours of training."""
+    if lacking := [key for key in ("cutoff_share", "identify") if key not in settings]:
+        raise ConfigError(f"throw_away.{lacking[0]} has no value: add experiment=throw_away")
     if settings.identify is None:
         return
     settings.identify = str(absolute(settings.identify))
