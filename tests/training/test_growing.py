@@ -208,7 +208,7 @@ def test_classes_below_the_cutoff_are_listed_with_what_they_lack(
         draw(pictures / "class 3" / f"{seed}.png", 3, seed)
     (pictures / "class 1" / "00.png").unlink()
     with caplog.at_level("INFO", logger="carsclf"):
-        config = config_of(*tiny, "trainer.max_epochs=0", "data.min_images_per_class=20")
+        config = config_of(*tiny, *FREEZE, "data.min_images_per_class=20")
         run = fit(config, tmp_path / "run")
     assert "2 classes with too few photos (class 1 lacks 1, class 3 lacks 13)" in caplog.text
     table = pd.read_csv(RunFolder(tmp_path / "run").too_few)
