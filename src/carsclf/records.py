@@ -60,6 +60,9 @@ class Run(JsonRecord):
     chosen: dict[str, float] = field(default_factory=dict)  # of a grid: weight_decay, vector
     parameters: dict[str, int] = field(default_factory=dict)  # of the network, and those trained
     suggested: dict[str, float] = field(default_factory=dict)  # optimizer.lr, by a finder's rules
+    head: dict[str, Any] = field(default_factory=dict)  # see carsclf.models.known_rows
+    too_few: int = 0  # classes that lacked photos to be trained: too_few.csv
+    deployable: bool = True  # False: a throw-away run
     leak: str | None = None  # data.leak where there is one: its validation is no result
     excluded: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.exclude.Exclusion
     extra: dict[str, int] = field(default_factory=dict)  # made pictures trained on, by their kind
@@ -87,6 +90,13 @@ class ModelCard(JsonRecord):
     weights_license: str | None = UNKNOWN  # as in Run
     weights_source: dict[str, str] = field(default_factory=dict)
     leak: str | None = None  # as in Run
+    parts: dict[str, str] = field(default_factory=dict)  # see carsclf.data.wholes; {}: none
+    deployable: bool = True  # False: of a throw-away run
+
+    @property
+    def rows(self) -> list[str]:
+        """The classes of the head's rows in order: the parts, where some are told as one."""
+        return [*self.parts] or self.class_names
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,11 @@ class RunFolder(Folder):
         return self.root / "causes.csv"
 
     @property
+    def too_few(self) -> Path:
+        """Of a cutoff: the classes below it, with what each lacks."""
+        return self.root / "too_few.csv"
+
+    @property
     def weights(self) -> Path:
         return self.root / "model.safetensors"
 
@@ -242,6 +257,20 @@ class RunFolder(Folder):
 
     def per_class(self, split: str) -> Path:
         return self.root / "predictions" / f"{split}_per_class.csv"
+
+
+def why_not_deployable(folder: AnyPath) -> str | None:
+    """Why a run's model, or an ensemble with it, must not be deployed, in one line; else None.
+
+    Raises CheckpointError where there is no model.
+    """
+    files = RunFolder(folder)
+    if files.ensemble.is_file() and not files.card.is_file():
+        members = Ensemble.read(files.ensemble).members
+        return next((why for member in members if (why := why_not_deployable(member))), None)
+    if ModelCard.read(files.card).deployable:
+        return None
+    return f"{files.root} is a throw-away run, trained to find photos: train it without throw_away"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carsclf.errors import ConfigError
-from carsclf.options.command_line import argument, as_typed, check_groups, quoted
+from carsclf.options.command_line import (
+    argument,
+    as_typed,
+    check_groups,
+    joined_experiments,
+    quoted,
+)
 from tests.conftest import ROOT
 
 PARSER = OverridesParser.create()
@@ -67,3 +73,18 @@ def test_what_is_printed_can_be_typed_into_a_shell() -> None:
     folder = Path("runs/train/a b's [1]")
     (typed,) = shlex.split(argument("resume", folder))
     assert PARSER.parse_override(typed).value() == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("typed", "joined"),
+    [
+        (["seed=1", "+experiment=demo", "a=b"], ["seed=1", "experiment=demo", "a=b"]),
+        (["experiment=demo", "seed=1"], ["experiment=demo", "seed=1"]),
+        (["experiment=x", "seed=1", "+experiment=y"], ["experiment=[x,y]", "seed=1"]),
+        (["experiment=[x,y]", "+experiment=z", "-m"], ["experiment=[x,y,z]", "-m"]),
+    ],
+)
+def test_a_plus_adds_an_experiment_to_those_that_stand_there(
+    typed: list[str], joined: list[str]
+) -> None:
+    assert joined_experiments(typed) == joined

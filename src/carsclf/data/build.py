@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
@@ -21,10 +22,12 @@ from carsclf.data.exclude import Exclusion, keep_classes, leave_out, named_in, r
 from carsclf.data.extra import Extra, Made, chosen, read_extra, refuse_made
 from carsclf.data.follow_up import FOLLOW_UP, NO_LEAK
 from carsclf.data.images import check_crop, file_identity, unreadable
+from carsclf.data.mapping import ClassMapping
 from carsclf.data.packed import Pack, open_pack
 from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
 from carsclf.data.splits import resampled, split
 from carsclf.data.transforms import Stored, build_transforms
+from carsclf.data.wholes import Wholes
 from carsclf.errors import DataError
 from carsclf.files import atomic_write, cache_root
 from carsclf.machine.devices import available_cores
@@ -43,9 +46,19 @@ def make_source(config: DictConfig) -> tuple[Source, dict[str, Any]]:
     """The source of a training's configuration, and the settings that are not the source's."""
     settings: dict[str, Any] = OmegaConf.to_container(config.data, resolve=True)  # type: ignore[assignment]
     settings.pop("name")  # for people
+    settings["min_images_per_class"] = cutoff(config)
     own = settings.keys() - signature(build_data).parameters.keys() - {"source"}
     source = instantiate(settings.pop("source"), **{key: settings.pop(key) for key in own})
     return source, settings
+
+
+def cutoff(config: DictConfig) -> int:
+    """The fewest photos of a class that is trained: `data.min_images_per_class`, or a throw-away
+    run's share of it, rounded up."""
+    asked, share = config.data.min_images_per_class, 1.0
+    if config.get("throw_away"):
+        share = config.throw_away.cutoff_share
+    return math.ceil(asked * share - 1e-9)  # 0.7 * 10 is 7
 
 
 def build_data(
@@ -75,6 +88,7 @@ def build_data(
     extra: Sequence[str] | None = None,
     exclude: str | None = None,
     leak: str = NO_LEAK,
+    mapping: Mapping[str, Any] | None = None,
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
@@ -87,6 +101,12 @@ def build_data(
     known = {sample.id for sample in source.samples}
     exclusion = None if exclude is None else read_exclusion(exclude, known)
     whole = source = _readable(source, left_out, skip=skip_unreadable)
+    named = ClassMapping(**(mapping or {}))
+    if mapping:
+        rank_zero_only(log.info)("%s", named.told(source.class_names))
+        whole = source = named.applied(source)
+    out = exclusion.ids if exclusion else ()
+    below = source.without_ids(out).below(min_images_per_class, classes)
     if exclusion is not None:
         source = keep_classes(source, exclusion.ids, classes, min_images_per_class)
     elif classes or min_images_per_class:
@@ -126,6 +146,8 @@ def build_data(
         sampling=sampling,
         extra=added.samples,
         exclusion=exclusion,
+        wholes=Wholes.of(source.class_names, named.report),
+        below=below,
     )
     # of several processes, one
     rank_zero_only(log.info)("%s", what_was_read(whole, module, divided, added))
@@ -193,10 +215,14 @@ def what_was_read(
     """
     names, splits = module.class_names, module.splits
     used = {sample.id for part in splits.values() for sample in part}
-    others = [name for name in source.class_names if name not in set(names)]
-    targets = {source.class_names.index(name) for name in others}
+    lacking = module.below
+    gone = [name for name in source.class_names if name not in {*names}]
+    others = [name for name in gone if name not in lacking]
+    targets = {source.class_names.index(name) for name in gone}
     rest = [s.id for s in source.samples if s.id not in divided and s.target not in targets]
-    left_out = {**source.left_out, "classes not asked for": others, "beyond data.fraction": rest}
+    short = [f"{name} lacks {count}" for name, count in lacking.items()]
+    left_out = {**source.left_out, "classes with too few photos": short}
+    left_out |= {"classes not asked for": others, "beyond data.fraction": rest}
     excluded = module.exclusion.ids if module.exclusion else frozenset()
     left_out["named by data.exclude"] = sorted(excluded & set(divided))
     left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used - excluded)

@@ -21,6 +21,7 @@ from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
 from carsclf.data.transforms import EvalTransform, Stored, TrainTransform
 from carsclf.data.views import Views
+from carsclf.data.wholes import Wholes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,15 +96,18 @@ class CarsDataModule(SplitLoaders):
         sampling: str = "natural",
         extra: Mapping[str, Sequence[Sample]] | None = None,
         exclusion: Exclusion | None = None,
+        wholes: Wholes | None = None,
+        below: Mapping[str, int] | None = None,
     ) -> None:
         given: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "sampling": sampling}
-        super().__init__(splits, class_names, **given, extra=extra)
+        super().__init__(splits, class_names, **given, extra=extra, wholes=wholes)
         self.protocol, self.workers = protocol, workers
         self.train_transform, self.eval_transform = train_transform, eval_transform
         self.read: dict[str, Any] = {"crop": crop, "margin": margin}
         self.packs = packs or {}
         self.noted = noted  # of the source
         self.exclusion = exclusion  # what data.exclude left out
+        self.below = below or {}  # classes that lack pictures to be trained, and how many
 
     def pictures(self, samples: Sequence[Sample], transform: Transform) -> PictureDataset:
         """Any samples through a transform, packed where there is a pack for it."""

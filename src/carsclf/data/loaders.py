@@ -9,6 +9,7 @@ import torch
 from carsclf.data.sampler import EpochSampler
 from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
+from carsclf.data.wholes import Wholes
 from carsclf.errors import ConfigError
 
 Item = dict[str, torch.Tensor]  # a batch: `targets`, and `pictures` (uint8) or `features`
@@ -21,7 +22,7 @@ class SplitLoaders(pl.LightningDataModule):
     of their gradients is that of all pictures; a rest that cannot be shared out waits for another
     epoch. Raises ConfigError for a split with fewer pictures than processes. sampling: `natural`,
     or `balanced`, with each class equally often in training. extra: made pictures by their kind,
-    which only training shows, after the photos of its split.
+    which only training shows, after the photos of its split. wholes: as what the classes are told.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class SplitLoaders(pl.LightningDataModule):
         seed: int,
         sampling: str = "natural",
         extra: Mapping[str, Sequence[Sample]] | None = None,
+        wholes: Wholes | None = None,
     ) -> None:
         super().__init__()
         self.extra = extra or {}
@@ -43,6 +45,7 @@ class SplitLoaders(pl.LightningDataModule):
                 "number of training pictures"
             )
         self.splits, self.class_names = splits, list(class_names)
+        self.wholes = wholes or Wholes.of(class_names, {})
         self.batch_size, self.seed, self.sampling = batch_size, seed, sampling
 
     def loader(self, split: str, sampler: EpochSampler) -> Any:

@@ -83,6 +83,16 @@ class Source:
         ]
         return dataclasses.replace(self, class_names=kept, samples=samples)
 
+    def below(self, min_images: int, classes: Sequence[str] | None = None) -> dict[str, int]:
+        """How many photos each class lacks that has fewer; of those named, where some are."""
+        counts = Counter(sample.target for sample in self.samples)
+        asked = {str(name) for name in classes} if classes else None
+        return {
+            name: min_images - counts[i]
+            for i, name in enumerate(self.class_names)
+            if counts[i] < min_images and (asked is None or name in asked)
+        }
+
     def without(self, why: Mapping[str, str]) -> "Source":
         """The source without the unreadable photos of these ids."""
         samples = [sample for sample in self.samples if sample.id not in why]

@@ -103,6 +103,7 @@ class FeatureDataModule(SplitLoaders):
             seed=pictures.seed,
             sampling=pictures.sampling,
             extra=pictures.extra,
+            wholes=pictures.wholes,
         )
         self.rows, self.views, self.chunked = rows, views, chunked
 

@@ -26,7 +26,9 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     check_asked(config)
     how = How(**{field.name: config[field.name] for field in fields(How)})
     if config.runs is None:
-        return evaluate_run(Path(config.run).expanduser(), how, config.worst)
+        values = evaluate_run(Path(config.run).expanduser(), how, config.worst)
+        say_next(f"python report.py {argument('runs', [str(Path(config.run).expanduser())])}")
+        return values
     from carsclf.inference.ensemble import combine  # scipy takes a while, and train.py reads this
 
     runs = [Path(run).expanduser() for run in config.runs]
@@ -68,7 +70,6 @@ def evaluate_run(folder: Path, how: How, most: int) -> dict[str, float]:
     views = [cost_in_words(how.tta, opened.views.count, seconds)] if opened.views else []
     place = f"predictions: {files.predictions(how.part)}"
     print_metrics(Run.read(files.run), predictions, how.split, *views, place)
-    say_next(f"python report.py {argument('runs', [str(folder)])}")
     return values
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar, overload
@@ -20,6 +20,7 @@ from torch import nn
 from carsclf.data.images import pixels, read_picture
 from carsclf.data.samples import Sample
 from carsclf.data.transforms import EvalTransform
+from carsclf.data.wholes import Wholes
 from carsclf.errors import CarsclfError, CheckpointError, DataError
 from carsclf.files import AnyPath
 from carsclf.machine.devices import available_cores, pick_device
@@ -69,7 +70,13 @@ class TrainedModel:
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Logits (n, classes) of a batch with `pictures` (uint8)."""
-        return self.network(self.normalise(batch["pictures"].to(self.device, non_blocking=True)))
+        pictures = self.normalise(batch["pictures"].to(self.device, non_blocking=True))
+        return self.wholes.logits(self.network(pictures))
+
+    @cached_property
+    def wholes(self) -> Wholes:
+        """As what the classes of the network's head are told."""
+        return Wholes.of(self.card.rows, self.card.parts)
 
     @overload
     def predict(self, pictures: Picture, *, batch_size: int = ...) -> Prediction: ...
@@ -160,9 +167,7 @@ def load_model(
     if card.leak:
         log.warning("%s: %s", files.root, LEAKED)
     size, args = card.eval_transform["size"], card.model_args
-    network = create(
-        card.name, num_classes=len(card.class_names), image_size=size, pool=card.pool, **args
-    )
+    network = create(card.name, num_classes=len(card.rows), image_size=size, pool=card.pool, **args)
     if card.embedding:
         add_embedding(network, card.embedding, card.name)
     try:

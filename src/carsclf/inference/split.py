@@ -58,10 +58,10 @@ def open_run(folder: Path, how: How) -> OpenRun:
     model = load_model(folder, device=how.device, channels_last=trained.model.channels_last)
     views = Views(model.transform, how.tta) if how.tta else None
     data, _ = make_data(trained)  # type: ignore[arg-type]
-    if data.class_names != model.card.class_names:
+    if data.class_names != model.card.rows:
         raise DataError(
             f"the photos below {trained.data.root} have {len(data.class_names)} classes that are "
-            f"not the model's {len(model.card.class_names)}: is root= right?"
+            f"not the model's {len(model.card.rows)}: is root= right?"
         )
     if data.exclusion and changed(data.exclusion, files.excluded):
         raise DataError(
@@ -81,7 +81,8 @@ def predict_split(run: OpenRun, how: How) -> Predictions:
     samples = run.data.splits[how.split]
     loader = run.data.loader_of(samples, batch_size=how.batch_size, transform=run.views)
     forward = run.model if run.views is None else mean_of_views(run.model)
-    said = predict(forward, loader, samples, run.data.class_names, title="photos")
+    wholes = run.data.wholes
+    said = predict(forward, loader, wholes.samples(samples), wholes.names, title="photos")
     return replace(said, leak=run.model.card.leak)
 
 

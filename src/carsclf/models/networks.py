@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from carsclf.errors import ConfigError, nearest
+from carsclf.models.checkpoint_files import StateDict
 from carsclf.models.fitting import load_fitting
 from carsclf.models.heads import in_heads
+from carsclf.models.known_rows import KnownRows, Wanted, rows_by_name
 from carsclf.models.pooling import DEFAULT, pool_of, pooled
 from carsclf.models.provenance import NO_WEIGHTS, Provenance
-from carsclf.models.weights import find_weights
+from carsclf.models.weights import Found, find_weights
 
 NOT_OURS = {  # arguments of timm.create_model that something else decides here
     "num_classes": "the classes come from the data",
@@ -34,6 +36,7 @@ class Weights:
     origin: str  # "none" or "random" where there were none
     notes: tuple[str, ...] = ()
     provenance: Provenance = NO_WEIGHTS
+    rows: KnownRows | None = None  # of an earlier run's head, where they were asked for
 
     def __str__(self) -> str:
         return "; ".join([f"weights: {self.origin}", *self.notes])
@@ -48,12 +51,14 @@ def build_network(
     image_size: int | None = None,
     pool: str = DEFAULT,
     model_args: dict[str, Any] | None = None,
+    wanted: Wanted | None = None,
 ) -> tuple[nn.Module, Weights]:
     """A timm network whose head has `num_classes` outputs, and where its weights came from.
 
     image_size: pixels of the square pictures that enter; checked, and where the network's size is
     fixed, that is the one it is made for. pool: see `pooled`. model_args: more for
-    timm.create_model. A head of another width is popped and re-added at random (drawn from `seed`).
+    timm.create_model. A head of another width, or of a run with other classes than `wanted`, is
+    popped and re-added at random (drawn from `seed`), but for the rows that are kept by name.
     Raises ConfigError for an unknown name (offering the nearest) or a network that cannot take such
     pictures, and CheckpointError for weights that do not fit.
     """
@@ -64,14 +69,32 @@ def build_network(
     torch.manual_seed(seed)  # the head does not depend on where the weights were found
     network.reset_classifier(num_classes)  # type: ignore[operator]
     notes = found.notes
+    rows = None
     if found.state is not None:
-        more = load_fitting(
-            network, found.state, head_names(network), origin=found.origin, name=name, args=args
-        )
-        notes += tuple(more)
+        heads = head_names(network)
+        state, rows, said = _with_head(found, network, heads, wanted)
+        more = load_fitting(network, state, heads, origin=found.origin, name=name, args=args)
+        notes += (*said, *more)
     if image_size is not None:
         check_pictures(network, name, image_size, num_classes, model_args or {})
-    return network, Weights(found.origin, notes, found.provenance)
+    return network, Weights(found.origin, notes, found.provenance, rows)
+
+
+def _with_head(
+    found: Found, network: nn.Module, heads: tuple[str, ...], wanted: Wanted | None
+) -> tuple[StateDict, KnownRows | None, list[str]]:
+    """The state dict with a head for the wanted classes, or with none; and what is said of it."""
+    state: StateDict = dict(found.state or {})
+    if wanted is None or not found.classes:
+        return state, None, []
+    if wanted.keep:
+        own = network.state_dict()
+        state, rows = rows_by_name(state, own, heads, found.classes, wanted)
+        return state, rows, [f"head: {rows}"]
+    if [*found.classes] == [*wanted.names] or len(found.classes) != len(wanted.names):
+        return state, None, []  # as it was; or of another width, as is found when it is loaded
+    said = "its classes are others, or in another order (model.head=keep goes by their names)"
+    return {k: v for k, v in state.items() if not in_heads(k, heads)}, None, [said]
 
 
 def create(

@@ -38,14 +38,20 @@ def stated_at(path: Path) -> Provenance:
 
     A run passes on what is stated of the weights that it began with itself.
     """
-    files = RunFolder(path if path.is_dir() else path.parent)
-    if path in (files.root, files.weights) and files.card.is_file():
-        with suppress(CheckpointError):  # some other program's model.json
-            card = ModelCard.read(files.card)
-            return Provenance(card.weights_license, card.weights_source)
+    if card := card_of(path):
+        return Provenance(card.weights_license, card.weights_source)
     told = told_inside(path)
     license = next((told[key] for key in LICENSE if told.get(key)), UNKNOWN)
     return Provenance(short(license), _origin(told))
+
+
+def card_of(path: Path) -> ModelCard | None:
+    """The model.json of a run's folder or weights; None where there is none of ours."""
+    files = RunFolder(path if path.is_dir() else path.parent)
+    if path in (files.root, files.weights) and files.card.is_file():
+        with suppress(CheckpointError):  # some other program's model.json
+            return ModelCard.read(files.card)
+    return None
 
 
 def forbids_commerce(license: str | None) -> bool:

@@ -19,7 +19,7 @@ from torch import nn
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.models import lite0
 from carsclf.models.checkpoint_files import StateDict, read_state, short
-from carsclf.models.provenance import NO_WEIGHTS, Provenance, stated_at, stated_by_timm
+from carsclf.models.provenance import NO_WEIGHTS, Provenance, card_of, stated_at, stated_by_timm
 from carsclf.records import ModelCard, RunFolder, refuse_leaked
 
 
@@ -29,12 +29,16 @@ class NotThereError(Exception):
 
 @dataclass(frozen=True)
 class Found:
-    """A state dict as it was found, and where; None means none. Notes say what was chosen."""
+    """A state dict as it was found, and where; None means none. Notes say what was chosen.
+
+    classes: of the rows of its head, where it is a run's.
+    """
 
     origin: str
     state: StateDict | None
     notes: tuple[str, ...] = ()
     provenance: Provenance = NO_WEIGHTS
+    classes: tuple[str, ...] = ()
 
 
 def find_weights(wanted: str, network: nn.Module, name: str) -> Found:
@@ -81,7 +85,9 @@ def _from_path(path: Path) -> Found:
         )
     _refuse_leaks(path)
     state, notes = read_state(path)
-    return Found(str(path), state, tuple(notes), stated_at(path))
+    card = card_of(path)
+    rows = tuple(card.rows) if card else ()
+    return Found(str(path), state, tuple(notes), stated_at(path), rows)
 
 
 def _refuse_leaks(path: Path) -> None:

@@ -35,13 +35,29 @@ def run(main: Callable[[], Any]) -> None:
     OmegaConf.register_new_resolver("cache_root", lambda: str(cache_root()), replace=True)
     try:
         with one_line_errors():
-            arguments = [experiment(argument) for argument in expanded(sys.argv[1:])]
+            arguments = joined_experiments(expanded(sys.argv[1:]))
             check_groups(arguments, script.parent / "conf")
             sys.argv[1:] = as_typed(arguments, script.stem)
             main()
     except KeyboardInterrupt:  # where there was nothing to go on with
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def joined_experiments(arguments: Sequence[str]) -> list[str]:
+    """`+experiment=` adds to the experiment that stands there, if any: Hydra takes a list of them.
+
+    It stands in the defaults already, so that Hydra itself would refuse the plus.
+    """
+    added = [a for a in arguments if a.startswith(("+experiment=", "++experiment="))]
+    if not added:
+        return list(arguments)
+    all_of = [a for a in arguments if a.lstrip("+").startswith("experiment=")]
+    names = [a.partition("=")[2].strip("[]\"'") for a in all_of]
+    whole = names[0] if len(names) == 1 else f"[{','.join(names)}]"
+    first = arguments.index(all_of[0])
+    rest = [a for a in arguments[first:] if a not in all_of]
+    return [*arguments[:first], f"experiment={whole}", *rest]
 
 
 def as_typed(arguments: Sequence[str], command: str) -> list[str]:
@@ -59,13 +75,6 @@ def as_typed(arguments: Sequence[str], command: str) -> list[str]:
             argument = f"{key}={_text(value.strip(), lists=_lists(kind), sweeps=sweeps)}"
         done.append(argument)
     return done
-
-
-def experiment(argument: str) -> str:
-    """+experiment= as experiment=: Hydra refuses the + where a group is there with null."""
-    return (
-        argument.lstrip("+") if argument.startswith(("+experiment=", "++experiment=")) else argument
-    )
 
 
 def quoted(text: str) -> str:

@@ -51,6 +51,7 @@ DATA: Table = below(
         "test_fraction": Number(at_least=0, below=1),
         "fraction": Number(above=0, at_most=1),
         "classes": Items(Text()) | Null(),
+        "mapping": Text() | Settings() | Null(),
         "min_images_per_class": Whole(at_least=0),
         "transform": Word("squash", "published", "random_resized_crop"),
         "image_size": Whole(at_least=8, at_most=4096),
@@ -65,11 +66,8 @@ DATA: Table = below(
         "split_seed": SEED | Null(),
         "bootstrap": SEED | Null(),
         "extra": Items(Text()) | Nothing(),
-<<<<<<< ours
         "exclude": Text() | Null(),
         "leak": Word("none", "published"),
-=======
->>>>>>> theirs
     },
 )
 MODEL: Table = below(
@@ -78,6 +76,8 @@ MODEL: Table = below(
         "name": Text(),
         "weights": Text(),
         "text": Text() | Null(),
+        "head": Word("random", "keep"),
+        "new_rows": Word("random", "mean"),
         "channels_last": Word("auto", True, False),
         "compile": Flag(),
         "args": Settings(),
@@ -217,18 +217,18 @@ LOGGER: Table = below(  # others are wandb.init's own
         "resume": Word("allow", "must", "never", "auto", True, False) | Null(),
     },
 )
+THROW_AWAY: Table = below(
+    "throw_away",
+    {"cutoff_share": Number(above=0, at_most=1), "identify": Text() | Null()},
+)
 OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag() | Word("only")}
 OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.bootstrap", "data.leak"),
     *("data.class_depth", "data.ignore", "data.table"),
-<<<<<<< ours
-    *("data.sampling", "data.extra", "data.exclude"),
-=======
-    *("data.sampling", "data.extra"),
->>>>>>> theirs
+    *("data.sampling", "data.extra", "data.exclude", "data.mapping"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
-    *("mode.views", "model.text"),
+    *("mode.views", "model.text", "model.head", "model.new_rows"),
     *(f"mode.{key}" for key in ("pool", "method", "rank", "alpha", "layers")),
 }
 REQUIRED = {*OVERALL, *DATA, *MODEL, *MODE, "trainer.max_epochs", "trainer.precision"} - OPTIONAL
@@ -242,6 +242,7 @@ TRAINING: Table = {
     **LR_FINDER,
     **GAN,
     **LOGGER,
+    **THROW_AWAY,
 }
 NAMING: Table = {
     "name": Name() | Null(),

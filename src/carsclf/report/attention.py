@@ -24,9 +24,6 @@ def overlays(
     """
     try:
         from pytorch_grad_cam import GradCAM  # pyright: ignore[reportMissingImports]
-        from pytorch_grad_cam.utils.model_targets import (  # pyright: ignore[reportMissingImports]
-            ClassifierOutputTarget,
-        )
     except ImportError as error:
         raise ConfigError(
             f"attention=true needs the grad-cam package ({error}): pip install 'carsclf[attention]'"
@@ -48,8 +45,9 @@ def overlays(
                 picture = model.transform(read_picture(Sample(predictions.ids[index], path, 0)))
             except DataError:
                 continue  # a placeholder stands in the gallery
-            target = ClassifierOutputTarget(int(predictions.predicted[index]))
-            heat = cam(input_tensor=model.normalise(picture[None]), targets=[target])[0]
+            said = int(predictions.predicted[index])
+            targets = [lambda out, said=said: model.wholes.logits(out[None])[0, said]]
+            heat = cam(input_tensor=model.normalise(picture[None]), targets=targets)[0]
             made[int(index)] = overlay(picture.permute(1, 2, 0).numpy(), heat)
     return made
 

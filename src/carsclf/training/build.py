@@ -30,6 +30,7 @@ from carsclf.models.pixels import Normalise
 from carsclf.models.pooling import vectors
 from carsclf.models.text_head import build_text_network
 from carsclf.training.configuration import TRICKS, WHOLE, option_of, phases_of, pooling_of
+from carsclf.training.growing import wanted_rows
 from carsclf.training.modules import TransferModule
 from carsclf.training.trainer import optimizer_steps, steps_are_ours
 
@@ -39,7 +40,7 @@ def make_network(
 ) -> tuple[nn.Module, Weights]:
     """The timm network with a head for `classes`, and where its weights came from.
 
-    class_names: of which `model.text` makes the head.
+    class_names: of which `model.text` makes the head, and by which `model.head` knows its rows.
     """
     model = config.model
     args: dict[str, Any] = OmegaConf.to_container(model.args)  # type: ignore[assignment]
@@ -51,7 +52,9 @@ def make_network(
     }
     if text := model.get("text"):
         return build_text_network(model.name, class_names, text=text, **given)
-    return build_network(model.name, num_classes=classes, pool=pooling_of(config), **given)
+    wanted = wanted_rows(config, class_names) if class_names else None
+    pool = pooling_of(config)
+    return build_network(model.name, num_classes=classes, pool=pool, wanted=wanted, **given)
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ def make_module(
         halves.rest,
         prefix=halves.prefix,
         heads=halves.heads,
-        num_classes=len(inputs.class_names),
+        wholes=inputs.wholes,
         normalise=halves.normalise,
         optimizer=optimizer,
         schedule=instantiate(config.schedule),

@@ -14,9 +14,11 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError, mistakes
-from carsclf.inference.evaluate import print_metrics
+from carsclf.inference.bulk import predict_pictures
+from carsclf.inference.evaluate import evaluate_run, print_metrics
+from carsclf.inference.split import How
 from carsclf.models.provenance import forbids_commerce
-from carsclf.options.command_line import argument, read_overrides, say_next
+from carsclf.options.command_line import argument, quoted, read_overrides, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.training import NAMING
 from carsclf.records import Predictions, Run, RunFolder
@@ -69,6 +71,8 @@ def train(config: DictConfig) -> str:
     if isinstance(run, GanRun):
         return gan_summary(run, files)
     summary(run, folder)
+    if run.finished and "throw_away" in config:
+        look_for_photos(config, files)
     if HydraConfig.get().mode != RunMode.MULTIRUN:  # a sweep ends with its own
         say_next(_next(run, files))
     return str(folder)
@@ -89,8 +93,20 @@ def _next(run: Run, files: RunFolder) -> str:
     if not run.finished:
         more = "lr_finder.only=false lr_finder.use=valley" if run.suggested else "look=true"
         return f"python train.py {argument('overrides', files.overrides)} {more}"
+    if not run.deployable:  # and evaluated
+        return f"python predict.py {argument('run', files.root)} images=<folder of new pictures>"
     split = " split=test" if "test" in run.split_sizes else ""
     return f"python evaluate.py {argument('run', files.root)}{split}"
+
+
+def look_for_photos(config: DictConfig, files: RunFolder) -> None:
+    """What a throw-away run is for: it is evaluated, and says what it takes new pictures for."""
+    splits = Run.read(files.run).split_sizes
+    split = "test" if "test" in splits else "val"
+    evaluate_run(files.root, How(split, workers=config.data.workers), most=0)
+    if images := config.throw_away.identify:
+        told = (("run", files.root), ("images", Path(images)))
+        predict_pictures(compose("predict", [f"{key}={quoted(str(path))}" for key, path in told]))
 
 
 def _go_on(folder: Path) -> str:
@@ -220,6 +236,7 @@ def summary(run: Run, folder: Path) -> None:
         *share,
         *([flattered] if best else []),
         *found,
+        *([] if run.deployable else ["NOT for deployment: a throw-away run"]),
         f"run folder: {folder}",
     )
 

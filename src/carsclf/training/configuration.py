@@ -17,6 +17,7 @@ from carsclf.models.pooling import DEFAULT
 from carsclf.options.kinds import checked
 from carsclf.options.training import LR_FINDER, NAMING, REQUIRED, TRAINING
 from carsclf.training.gan_checks import check_gan
+from carsclf.training.growing import check_head, check_throw_away, settle_mapping
 from carsclf.training.leak import check_follow_up
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
@@ -45,6 +46,8 @@ def training_part(config: DictConfig) -> DictConfig:
         check_gan(plain)
     check_precision(plain)
     settle_paths(plain)
+    settle_mapping(plain.data)
+    check_head(plain.model)
     tricks = [group for group in LATER if group in plain]
     for group in ("augmentation", "optimizer", "schedule", *tricks):
         check_arguments(plain[group], group)
@@ -62,6 +65,9 @@ def training_part(config: DictConfig) -> DictConfig:
         check_cycle(plain.schedule)
     if "lr_finder" in plain:
         check_finder(plain)
+    if "throw_away" in plain:
+        check_known(plain.throw_away, "throw_away")
+        check_throw_away(plain.throw_away)
     return plain
 
 

@@ -64,7 +64,7 @@ def export(
     args: dict[str, Any] = OmegaConf.to_container(config.model.args)  # type: ignore[assignment]
     card = ModelCard(
         config.model.name,
-        pictures.class_names,
+        pictures.wholes.names,
         pictures.eval_transform.to_dict(),
         mean,
         std,
@@ -76,17 +76,19 @@ def export(
         weights_license=weights.provenance.license,
         weights_source=weights.provenance.source,
         leak=leak_of(config),
+        parts=dict(pictures.wholes.parts) if pictures.wholes.any else {},
+        deployable="throw_away" not in config,
     )
     device = device_of(config)
     module = module.eval().to(device)
 
     def forward(batch: Any) -> torch.Tensor:
-        return module(
-            {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        return inputs.wholes.logits(
+            module({name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()})
         )
 
-    samples = inputs.splits["val"]
-    predictions = predict(forward, inputs.eval_loader("val"), samples, inputs.class_names)
+    samples = inputs.wholes.samples(inputs.splits["val"])
+    predictions = predict(forward, inputs.eval_loader("val"), samples, inputs.wholes.names)
     predictions = replace(predictions, leak=card.leak)
     if write:
         state = {name: tensor.cpu().contiguous() for name, tensor in module.whole().items()}
@@ -138,6 +140,11 @@ def describe(
         "mode": config.mode.name,
         "boundary": boundary,
         "channels_last": config.model.channels_last,
+        "excluded": data.exclusion.record() if data.exclusion else {},
+        "leak": leak_of(config),
+        "head": weights.rows.record() if weights.rows else {},
+        "too_few": len(data.below),
+        "deployable": "throw_away" not in config,
         **surroundings(config, data, trainer),
     }
 
@@ -150,9 +157,7 @@ def surroundings(config: DictConfig, data: CarsDataModule, trainer: pl.Trainer) 
         "source": config.data.name + (f" ({config.data.root})" if config.data.root else ""),
         "protocol": data.protocol,
         "split_sizes": {name: len(part) for name, part in data.splits.items()},
-        "classes": len(data.class_names),
-        "excluded": data.exclusion.record() if data.exclusion else {},
-        "leak": leak_of(config),
+        "classes": len(data.wholes.names),
         "seed": config.seed,
         "device": f"{trainer.world_size} x {device.type} {device_name(device)}".strip(),
         "precision": config.trainer.precision,

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from carsclf.data.loaders import Item
 from carsclf.data.mixing import Mixing, mix_each
+from carsclf.data.wholes import Wholes
 from carsclf.errors import CarsclfError, CheckpointError
 from carsclf.features.steps import count_steps, gradients_of, train_on_chunk
 from carsclf.models.adapt import merged
@@ -43,6 +44,7 @@ class TransferModule(pl.LightningModule):
     class_weights: what a training picture of each class counts in the loss.
     averaging(rest, epochs): of the weights, for all that is evaluation; train/* are of the rest.
     unfreezing(rest, heads): the epochs in which parameters begin that do not from the start.
+    wholes: val/* are about them, train/* about the classes that train.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class TransferModule(pl.LightningModule):
         *,
         prefix: Prefix | None = None,
         heads: tuple[str, ...],
-        num_classes: int,
+        wholes: Wholes,
         normalise: Normalise,
         optimizer: Callable[..., Optimizer],
         schedule: Callable[..., Schedule],
@@ -81,7 +83,7 @@ class TransferModule(pl.LightningModule):
         self.steps_each = list(steps_each) or [steps] * horizon
         self.loss = loss_of(class_weights, label_smoothing)
         self.train_loss, self.train_top1 = mean_metric(), mean_metric()
-        self.validation = Validation(num_classes)
+        self.wholes, self.validation = wholes, Validation(wholes)
         self.epoch_metrics: dict[str, float] = {}
         self._resumed_schedule: dict[str, Any] | None = None
         self._steps_seen = 0

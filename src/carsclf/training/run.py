@@ -13,7 +13,7 @@ import yaml
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from carsclf.data.build import make_data
+from carsclf.data.build import cutoff, make_data
 from carsclf.data.exclude import Exclusion, changed
 from carsclf.errors import CheckpointError
 from carsclf.files import AnyPath, atomic_write
@@ -42,6 +42,7 @@ from carsclf.training.finish import (
     val_metrics,
     write_heads,
 )
+from carsclf.training.growing import place_new_rows, write_too_few
 from carsclf.training.leak import leak_of
 from carsclf.training.look import LOOK_ONLY, look_at_data
 from carsclf.training.lr_finder import (
@@ -86,8 +87,10 @@ def fit(
     pictures, unreadable = make_data(config)
     keep_exclusion(pictures.exclusion, files)
     names = pictures.class_names
+    write_too_few(pictures, cutoff(config), files)
     network, weights = make_network(config, len(names), names)
     tell(weights)
+    place_new_rows(config, network, weights.rows, pictures, device_of(config))
     parameters = sum(p.numel() for p in network.parameters())  # before any are added
     config, _ = settle_training(config, network, device_of(config))
     write_config(config, files)

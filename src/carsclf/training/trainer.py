@@ -113,10 +113,12 @@ def make_trainer(
 
 def check_untrained(config: DictConfig) -> None:
     """Refuses no epochs for a head that would be left as it was drawn."""
-    if not config.trainer.max_epochs and not config.model.get("text"):
+    known = config.model.get("text") or config.model.get("head") == "keep"
+    if not config.trainer.max_epochs and not known:
         raise ConfigError(
             "trainer.max_epochs=0 trains nothing, and a head drawn at random knows nothing: "
-            "expected at least 1, or a head made of class names with model.text=auto"
+            "expected at least 1, or a head made of class names with model.text=auto, or that of "
+            "an earlier run with model.head=keep"
         )
 
 

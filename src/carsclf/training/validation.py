@@ -7,6 +7,7 @@ from torch import nn
 from torchmetrics import CatMetric, MeanMetric
 
 from carsclf.analysis.metrics import LARGEST_LOSS, macro_f1
+from carsclf.data.wholes import Wholes
 
 
 def mean_metric() -> MeanMetric:
@@ -15,16 +16,17 @@ def mean_metric() -> MeanMetric:
 
 
 class Validation(nn.Module):
-    """val/loss, val/top1, val/top5 and val/macro_f1 of the pictures it was told of."""
+    """val/loss, val/top1, val/top5 and val/macro_f1 of the pictures it was told of, by wholes."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, wholes: Wholes) -> None:
         super().__init__()
         self.means = nn.ModuleDict({name: mean_metric() for name in ("loss", "top1", "top5")})
         # torchmetrics' own F1 takes as long as training a head does: its counts are kept instead
-        self.targets, self.said, self.num_classes = CatMetric(), CatMetric(), num_classes
+        self.targets, self.said, self.wholes = CatMetric(), CatMetric(), wholes
 
     def update(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """(n, classes) float32 and (n,)."""
+        logits, targets = self.wholes.logits(logits), self.wholes.targets(targets)
         ranked = logits.topk(min(5, logits.shape[1])).indices == targets[:, None]
         losses = nn.functional.cross_entropy(logits, targets, reduction="none")
         values = {
@@ -45,4 +47,4 @@ class Validation(nn.Module):
         targets, said = (m.compute().long().cpu().numpy() for m in (self.targets, self.said))
         for metric in (*means.values(), self.targets, self.said):
             metric.reset()
-        return values | {"val/macro_f1": macro_f1(targets, said, self.num_classes)}
+        return values | {"val/macro_f1": macro_f1(targets, said, len(self.wholes.names))}
