@@ -10,14 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
 from safetensors.torch import load_file, save_file
 
 from carsclf.inference.predict import load_model
-from carsclf.serving.batching import Batcher, Gate, Said
 from carsclf.serving.deployment import load_served
 from carsclf.serving.service import Service
 from tests.inference.plain import make_model
@@ -86,22 +84,6 @@ def test_another_model_is_taken_without_a_dropped_request(
             assert [p for _, p in found] == pytest.approx([p for _, p in expected.top(3)], abs=1e-5)
     assert client.get("/model").json()["class_names"] == ["lake", "wood", "road"]
     assert service.log.flush(20)
-
-
-def test_a_batch_is_of_one_model(model: Path, tmp_path: Path) -> None:
-    served = [load_served(run, "cpu") for run in (model, other_model(tmp_path / "two"), model)]
-    picture = torch.randint(0, 255, (3, 32, 32), dtype=torch.uint8)
-
-    async def scene() -> list[list[Said]]:
-        batcher = Batcher(Gate(LIMITS), 8, 0.1)
-        asked = [batcher.predict(one, [picture]) for one in served]  # all wait when it begins
-        batcher.start()
-        said = await asyncio.gather(*asked)
-        batcher.stop()
-        return said
-
-    for one, (said,) in zip(served, asyncio.run(scene()), strict=True):
-        assert np.array_equal(said.probabilities, one.model.probabilities(picture[None])[0])
 
 
 def test_what_is_no_better_than_the_current_model_is_not_taken(
