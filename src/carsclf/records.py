@@ -134,6 +134,16 @@ class RunFolder(Folder):
         return self.root / "model.json"
 
     @property
+    def openness(self) -> Path:
+        """How far a picture lies from what was trained on: see carsclf.inference.openness."""
+        return self.root / "openness.safetensors"
+
+    @property
+    def library(self) -> Path:
+        """Photos and synthetic pictures of each class, as the training's data had them."""
+        return self.root / "library.csv"
+
+    @property
     def ensemble(self) -> Path:
         """Of an ensemble, whose folder has its predictions where a run's has them."""
         return self.root / "ensemble.json"

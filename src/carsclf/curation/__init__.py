@@ -1,0 +1,1 @@
+"""What to clean in a growing library, and what was decided."""
