@@ -114,7 +114,7 @@ REFUSED = {
     "hidden class": ("a.jpg", ".git", "is no name of a folder"),
     "NUL in a class": ("a.jpg", "Au\0di", "is no name of a folder"),
     "long class": ("a.jpg", "x" * 300, "is no name of a folder"),
-    "misspelt class": ("a.jpg", "Adui", "has no class 'Adui': did you mean Audi"),
+    "misspelt class": ("a.jpg", "Adui", "has no class 'Adui': did you mean 'Audi'"),
     "linked class": ("a.jpg", "Linked", "is a link"),
 }
 
@@ -254,6 +254,7 @@ def test_a_kill_loses_nothing(moment: str, across: bool, place: Path, monkeypatc
             again.move(source, moves.free_place(source, target.parent), {"decision": "Audi"})
     assert not source.exists()
     assert target.read_text() == "photo 0"
+    assert not list(place.rglob(".*.moving"))
     last = Log(log.path)
     with last.opened():
         standing = [m for m in last.moves.values() if m.state == "done"]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
+from carsclf.errors import DataError
+from carsclf.inference.library import count_synthetic
 from tests.conftest import draw
 from tests.inference.plain import make_model
 
@@ -78,17 +79,32 @@ def test_mistakes(mistake: str, command: Command, said, tmp_path: Path, capfd) -
 
 
 def test_the_library_is_counted_in_the_runs_data(
-    command: Command, said, tiny: list[str], pictures: Path, tmp_path: Path
+    command: Command, said, tiny: list[str], pictures: Path, tmp_path: Path, capfd
 ) -> None:
+    for i in range(5):
+        (pictures / f"class 2/{i:02}.png").unlink()
     assert command("train.py", *tiny, "name=one", "data.test_fraction=0.2") == 0
-    run = tmp_path / "runs/train/one"
-    made = tmp_path / "made"
-    for i in range(30):
-        draw(made / f"class 1/{i}.png", 1, i)
-    (made / "synthetic.json").write_text(json.dumps({"kind": "wgan", "classes": ["class 1"]}))
-    config = OmegaConf.load(run / "config.yaml")
-    config.data.extra = [str(made)]  # as a training with made pictures has it
-    OmegaConf.save(config, run / "config.yaml")
-    from carsclf.inference.library import count_synthetic
+    said.assign(predicted=["class 1", "class 2", "class 0", None]).to_parquet("said.parquet")
+    arguments = ["run=runs/train/one", "table=said.parquet", "filter=few", "limits.few=20"]
+    assert command("predict.py", *arguments) == 0
+    library = pd.read_csv("runs/train/one/library.csv")
+    assert library.to_dict("list") == {
+        "class": ["class 0", "class 1", "class 2"],
+        "photos": [20, 20, 15],
+        "synthetic": [0, 0, 0],
+    }
+    assert pd.read_csv("said_few.csv")["photos"].tolist() == [15]
+    library.assign(synthetic=[0, 60, 0]).to_csv("runs/train/one/library.csv")  # as one corrects it
+    assert command("predict.py", *arguments[:2], "filter=synthetic") == 0
+    assert pd.read_csv("said_synthetic.csv")["synthetic_share"].tolist() == [0.75]
 
-    assert count_synthetic(made) == {"class 1": 30}
+
+def test_made_pictures_are_counted_where_they_lie(tmp_path: Path) -> None:
+    for i in range(3):
+        draw(tmp_path / f"made/class 1/{i}.png", 1, i)
+    record = tmp_path / "made/synthetic.json"
+    record.write_text(json.dumps({"kind": "wgan", "classes": ["class 1", "class 0"]}))
+    assert count_synthetic(tmp_path / "made") == {"class 1": 3}
+    record.write_text("[]")
+    with pytest.raises(DataError, match="which the run's data.extra names, cannot be read"):
+        count_synthetic(tmp_path / "made")

@@ -1,4 +1,4 @@
-"""Openness: both measures by hand and against scikit-learn, their calibration, and the run's own."""
+"""Openness: its measures by hand and against scikit-learn, their calibration, and a run's own."""
 
 from collections.abc import Callable
 from pathlib import Path

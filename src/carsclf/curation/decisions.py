@@ -121,7 +121,7 @@ def _why_no_class(decision: str, classes: Collection[str], new: Collection[str])
         return None
     return (
         f"the library has no class {shown(decision)!r}: "
-        f"{nearest(decision, [*classes, QUARANTINE, SKIP])}, or a new one with new=[...]"
+        f"{nearest(decision, [*classes, QUARANTINE, SKIP])} A new one is named with new=[...]"
     )
 
 

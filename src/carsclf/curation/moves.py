@@ -79,6 +79,7 @@ class Log:
     def _finish(self, move: Move) -> None:
         """What a kill interrupted: made, not begun, or copied and not yet removed."""
         ends = (move.source, move.target) if move.state == "begun" else (move.target, move.source)
+        _partial(ends[1]).unlink(missing_ok=True)
         finished = ends[1].exists()
         if finished and ends[0].exists():
             finished = filecmp.cmp(*ends, shallow=False)
@@ -143,7 +144,7 @@ def move_file(source: Path, target: Path) -> None:
 
     Raises CheckpointError where that cannot be; the photo then lies where it lay.
     """
-    partial = target.with_name(f".{target.name[:200]}{PARTIAL}")
+    partial = _partial(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(target):
@@ -165,6 +166,11 @@ def move_file(source: Path, target: Path) -> None:
             f"{source} could not be moved to {target}: {error.strerror or error}; it lies where it "
             "lay, and what was moved before is logged"
         ) from None
+
+
+def _partial(target: Path) -> Path:
+    """Where a copy lies until it is whole: hidden, so that no list of photos has it."""
+    return target.with_name(f".{target.name[:60]}{PARTIAL}")
 
 
 def _to_disk(path: Path) -> None:

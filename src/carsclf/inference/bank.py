@@ -9,7 +9,7 @@ import numpy as np
 from rich.progress import track
 
 from carsclf.data.samples import Sample
-from carsclf.errors import CarsclfError, DataError
+from carsclf.errors import DataError, mistakes, one_line
 from carsclf.inference.openness import Openness
 from carsclf.inference.predict import TrainedModel
 from carsclf.models.boundary import key_of
@@ -48,9 +48,9 @@ def make_openness(
 
     try:
         run = open_run(folder, How("train", root=root, batch_size=batch_size))
-    except CarsclfError as error:
+    except mistakes() as error:
         raise DataError(
-            f"openness needs the photos that {folder} was trained on ({error}): give "
+            f"openness needs the photos that {folder} was trained on ({one_line(error)}): give "
             "root=<where they lie now>, or copy openness.safetensors from where it was measured; "
             "openness=false does without"
         ) from None

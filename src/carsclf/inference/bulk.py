@@ -47,12 +47,11 @@ class Outcome:
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # path, why
 
     def add(self, rows: pa.Table, columns: Columns) -> None:
-        names = [name for pair in columns.ranks for name in pair]
         errors, paths = rows["error"].to_pylist(), rows["path"].to_pylist()
         self.unreadable += [(p, e) for p, e in zip(paths, errors, strict=True) if e is not None]
         self.predicted += rows["error"].null_count
         if len(self.first) < SHOWN:
-            for row in rows.select(["path", "error", *names]).to_pylist():
+            for row in rows.to_pylist():
                 if row["error"] is None and len(self.first) < SHOWN:
                     ranked = [(row[said], row[share]) for said, share in columns.ranks]
                     self.first.append((row["path"], ranked))
@@ -112,7 +111,7 @@ def _predict(
     try:
         with parts.opened():
             count = write_parts(columns, pictures, parts, size, config.batch_size, pace)
-            for rows in parts.read(count):
+            for rows in parts.read(count, ["path", "error", *sum(columns.ranks, ())]):
                 outcome.add(rows, columns)
             if not outcome.predicted:
                 shutil.rmtree(parts.folder)  # it says nothing

@@ -8,7 +8,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from carsclf.data.listing import list_pictures
-from carsclf.errors import CarsclfError, DataError
+from carsclf.errors import DataError, mistakes, one_line
 from carsclf.files import atomic_write
 from carsclf.records import RunFolder
 
@@ -48,10 +48,11 @@ def count_library(folder: Path, root: str | None) -> pd.DataFrame:
 
     try:
         run = open_run(folder, How("train", root=root, device="cpu"))
-    except CarsclfError as error:
+    except mistakes() as error:
         raise DataError(
-            f"how many photos each class has is counted in the data of {folder} ({error}): give "
-            "root=<where it lies now>, or library=<a CSV of class, photos and synthetic>"
+            f"how many photos each class has is counted in the data of {folder} "
+            f"({one_line(error)}): give root=<where it lies now>, or library=<a CSV of class, "
+            "photos and synthetic>"
         ) from None
     table = pd.DataFrame(class_counts(run.data))
     photos = table.drop(columns="class").sum(axis=1)

@@ -40,7 +40,12 @@ class Parts:
         try:
             with FileLock(self.folder / "lock", timeout=0):
                 self._check()
-                yield
+                try:
+                    yield
+                except BaseException:
+                    if not any(self.folder.glob("part-*")):
+                        shutil.rmtree(self.folder, ignore_errors=True)  # nothing to go on with
+                    raise
         except Timeout:
             raise ConfigError(
                 f"another process writes to {self.folder}: wait for it, or give another csv=<file>"
@@ -75,10 +80,10 @@ class Parts:
         with atomic_write(self.path(number)) as temporary:
             pq.write_table(rows.replace_schema_metadata(kept), temporary)
 
-    def read(self, count: int) -> Iterator[pa.Table]:
+    def read(self, count: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The first `count` parts, one in memory at a time."""
         for number in range(count):
-            yield pq.read_table(self.path(number))
+            yield pq.read_table(self.path(number), columns=columns)
 
     def path(self, number: int) -> Path:
         return self.folder / f"part-{number:06}.parquet"

@@ -79,10 +79,10 @@ class Columns:
                 rows["openness"][~bad] = self.openness.score(embeddings[~bad], logits)
                 rows["distance"][~bad] = self.openness.remoteness(embeddings[~bad])
         for name, values in rows.items():
-            columns[name] = _column(values, self.schema.field(name).type, bad)
+            columns[name] = pa.array(values, self.schema.field(name).type, mask=bad)
         half = embeddings.clip(-LARGEST_HALF, LARGEST_HALF).astype(np.float16).ravel()
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(
-            _column(half, pa.float16()), width, mask=pa.array(bad.tolist())
+            pa.array(half), width, mask=pa.array(bad)
         )
         return pa.table(columns, schema=self.schema)
 
@@ -90,11 +90,3 @@ class Columns:
 def printable(path: Path) -> str:
     """A path as text, whatever bytes its name is made of."""
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _column(values: np.ndarray, kind: pa.DataType, null: np.ndarray | None = None) -> pa.Array:
-    """As pa.array gives it, which would import pandas for it."""
-    if pa.types.is_string(kind):
-        return pa.array([value or None for value in values.tolist()], kind)
-    valid = None if null is None else pa.py_buffer(np.packbits(~null, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(values)])
