@@ -224,6 +224,12 @@ def adapted_rates(folder: Path) -> Rows:
     return [[f"{r.lr:g}", f"{r.head_lr_factor:g}", f"{100 * r.val_top1:.1f}"] for r in rows]
 
 
+def told_apart(folder: Path) -> Rows:
+    """By score: AUROC, and the unknown photos found."""
+    rows: Any = read(folder, "results.csv").itertuples()
+    return [[f"{row.auroc:.3f}", f"{100 * row.found:.1f} %"] for row in rows]
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -240,6 +246,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("networks", 0): (cut_networks, [2, 3]),
     ("adapt", 0): (adapted, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("adapt", 1): (adapted_rates, [1, 2, 3]),
+    ("unknown", 0): (told_apart, [1, 2]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""

@@ -183,6 +183,7 @@ def test_ctrl_c_keeps_the_parts_that_are_done(
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == whole
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing(model: Path, pictures: Path, tmp_path: Path) -> None:
     """A process that is killed with SIGKILL in the middle, twice."""
     program = (
