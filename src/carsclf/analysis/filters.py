@@ -8,6 +8,7 @@ computed `openness` and `distance` (both in [0, 1]). library: a row per class, `
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -32,7 +33,8 @@ def few(said: pd.DataFrame, library: pd.DataFrame, limits: Limits) -> pd.DataFra
 
 def synthetic(said: pd.DataFrame, library: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     """Pictures of classes that rest on synthetic ones, which they could replace."""
-    made = library["synthetic"] / (library["photos"] + library["synthetic"]).clip(lower=1)
+    pictures: Any = library["photos"] + library["synthetic"]
+    made: Any = library["synthetic"] / pictures.clip(lower=1)
     share = _of_class(said, library.assign(share=made), "share")
     rests = (share >= limits.synthetic) & (share > 0)
     return _ordered(said.assign(synthetic_share=share)[rests], "synthetic_share", ascending=False)
@@ -44,8 +46,8 @@ def look_alikes(said: pd.DataFrame, library: pd.DataFrame, limits: Limits) -> pd
     By class, the farthest first: a new class that looks like a known one stands together.
     """
     low, high = limits.medium
-    medium = said["probability"].between(low, high)
-    kept = said[medium & (said["distance"] >= limits.far)]
+    medium: Any = said["probability"].between(low, high)
+    kept: Any = said[medium & (said["distance"] >= limits.far)]
     return kept.sort_values(
         ["predicted", "distance"], ascending=[True, False], kind="stable", na_position="last"
     )
@@ -53,7 +55,7 @@ def look_alikes(said: pd.DataFrame, library: pd.DataFrame, limits: Limits) -> pd
 
 def unknown(said: pd.DataFrame, library: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     """None of the known classes: the most open first."""
-    kept = said[said["openness"] >= limits.unknown]
+    kept: Any = said[said["openness"] >= limits.unknown]
     return kept.sort_values("openness", ascending=False, kind="stable")
 
 
@@ -75,11 +77,12 @@ NEEDS = {"look_alikes": "distance", "unknown": "openness"}
 OF_LIBRARY = ("few", "synthetic")
 
 
-def _of_class(said: pd.DataFrame, library: pd.DataFrame, column: str) -> pd.Series:
+def _of_class(said: pd.DataFrame, library: pd.DataFrame, column: str) -> Any:
     """What the library says of each picture's class; NaN where it says nothing."""
-    return said["predicted"].map(library.set_index("class")[column])
+    of_class: Any = library.set_index("class")[column]
+    return said["predicted"].map(of_class)
 
 
-def _ordered(kept: pd.DataFrame, first: str, *, ascending: bool = True) -> pd.DataFrame:
+def _ordered(kept: Any, first: str, *, ascending: bool = True) -> pd.DataFrame:
     keys = [first, "predicted", "probability"]
     return kept.sort_values(keys, ascending=[ascending, True, False], kind="stable")

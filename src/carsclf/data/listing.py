@@ -61,7 +61,9 @@ def walk_pictures(
     patterns = sorted(unused)
     # open folders from the root down: what is left of each, where it lies, and the folders that it
     # lies in, so that a link back to one of them is noticed
-    ways = [(iter(_entries(root, ())), (), frozenset([_id(root)]))]
+    ways: list[tuple[Iterator[str], Parts, frozenset[tuple[int, int]]]] = [
+        (iter(_entries(root, ())), (), frozenset([_id(root)]))
+    ]
     while ways:
         entries, above, seen = ways[-1]
         if (entry := next(entries, None)) is None:

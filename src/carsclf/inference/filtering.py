@@ -3,6 +3,7 @@
 import time
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,7 @@ def read_said(table: Path, filter: str) -> pd.DataFrame:
             f"filter={filter} needs the column {need}, which {table} lacks: write the table again "
             "with openness=true"
         )
-    said: pd.DataFrame = found.to_pandas()
+    said: Any = found.to_pandas()
     return said[said["error"].isna()].drop(columns="error")
 
 

@@ -33,7 +33,7 @@ def read_library(run: str, given: str | None, *, root: str | None) -> pd.DataFra
     missing = [name for name in COLUMNS if name not in table]
     counts = table[[name for name in COLUMNS[1:] if name in table]]
     numbers = all(kind.kind in "iu" for kind in counts.dtypes)  # type: ignore[union-attr]
-    if missing or not numbers or (counts < 0).any(axis=None) or table["class"].duplicated().any():
+    if missing or not numbers or (counts.to_numpy() < 0).any() or table["class"].duplicated().any():
         raise DataError(
             f"library={path}: expected a row per class with the columns {', '.join(COLUMNS)}, of "
             "which the last two are counts"
