@@ -92,7 +92,7 @@ def walk_pictures(
 
 def _entries(folder: Path, parts: Parts) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return sorted(entry.name for entry in os.scandir(folder))
     except OSError as error:
         raise DataError(
             f"{shown(str(folder))} cannot be looked into ({error.strerror}): mend its permissions, "
