@@ -45,7 +45,7 @@ format: install
 # Every claim of speed, measured here: make bench CARS=<folder of Stanford Cars>; peers included.
 # search_replay.py, which takes tables of recorded trainings, and serving.py, which takes a run, are
 # run by hand.
-WITH_PHOTOS := finetune_speed frozen_trials loader shortcuts
+WITH_PHOTOS := bulk finetune_speed frozen_trials loader shortcuts
 WITHOUT_PHOTOS := head_training orchestration partial_cache report_page step_memory
 
 bench: install

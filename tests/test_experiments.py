@@ -285,6 +285,12 @@ def in_styles(folder: Path) -> Rows:
     return rows
 
 
+def told_apart(folder: Path) -> Rows:
+    """By score: AUROC, and the unknown photos found."""
+    rows: Any = read(folder, "results.csv").itertuples()
+    return [[f"{row.auroc:.3f}", f"{100 * row.found:.1f} %"] for row in rows]
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -306,6 +312,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("augmentation_leak", 0): (leaked, [1, 2, 3, 4, 5, 6]),
     ("boundary", 0): (boundaries, [0, 1, 2, 3, 4, 5]),
     ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
+    ("unknown", 0): (told_apart, [1, 2]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""

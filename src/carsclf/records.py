@@ -247,6 +247,15 @@ class RunFolder(Folder):
                 f"train a classifier with data.extra=[{self.synthetic}]"
             )
 
+    def openness(self) -> Path:
+        """How far a picture lies from what was trained on: see carsclf.inference.openness."""
+        return self.root / "openness.safetensors"
+
+    @property
+    def library(self) -> Path:
+        """Photos and synthetic pictures of each class, as the training's data had them."""
+        return self.root / "library.csv"
+
     @property
     def ensemble(self) -> Path:
         """Of an ensemble, whose folder has its predictions where a run's has them."""

@@ -39,12 +39,17 @@ def make_model(folder: Path, rule: str = "squash", resize: int = 32, crop: str =
     return folder
 
 
-def plain_probabilities(folder: Path, paths: list[Path]) -> np.ndarray:
-    """(n, k), from the files of a run folder."""
+def plain_network(folder: Path) -> Any:
+    """timm's network with the weights of a run folder."""
     card = json.loads((folder / "model.json").read_text())
     network = timm.create_model(card["name"], num_classes=len(card["class_names"]))
     network.load_state_dict(load_file(folder / "model.safetensors"))
-    network.eval()
+    return network.eval()
+
+
+def plain_pictures(folder: Path, paths: list[Path]) -> torch.Tensor:
+    """(n, 3, size, size), as the run folder's model should see them."""
+    card = json.loads((folder / "model.json").read_text())
     rows = []
     for path in paths:
         image = Image.open(path).convert("RGB")
@@ -59,6 +64,12 @@ def plain_probabilities(folder: Path, paths: list[Path]) -> np.ndarray:
             image = image.crop((left, top, left + size, top + size))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
         mean, std = (torch.tensor(card[key])[:, None, None] for key in ("mean", "std"))
-        with torch.no_grad():
-            rows.append(network(((pixels - mean) / std)[None]).softmax(1)[0].numpy())
-    return np.array(rows)
+        rows.append((pixels - mean) / std)
+    return torch.stack(rows)
+
+
+def plain_probabilities(folder: Path, paths: list[Path]) -> np.ndarray:
+    """(n, k), from the files of a run folder."""
+    network, pictures = plain_network(folder), plain_pictures(folder, paths)
+    with torch.no_grad():
+        return np.array([network(one[None]).softmax(1)[0].numpy() for one in pictures])

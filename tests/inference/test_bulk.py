@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import torch
 
+from carsclf.inference import bulk
 from carsclf.inference.predict import TrainedModel, load_model
 from tests.conftest import ROOT
-from tests.inference.plain import make_model, plain_probabilities
+from tests.inference.plain import make_model, plain_network, plain_pictures, plain_probabilities
 
 Command = Callable[..., int]
 
@@ -98,6 +102,16 @@ def test_names_that_are_no_text(command: Command, model: Path, pictures: Path) -
 MISTAKES = {
     "no run": (["images=pictures"], "run has no value: give it as run=..."),
     "no images": (["run=runs/train/one"], "images has no value"),
+    "no table": (["filter=unknown"], "filter=unknown needs the table"),
+    "table": (["filter=unknown", "table=gone.parquet"], "table=gone.parquet is not there"),
+    "other table": (["filter=lowest", "table=texts/a.txt"], "is no parquet file"),
+    "filter": (["filter=best", "table=gone.parquet"], "filter=best: expected"),
+    "medium": (
+        ["filter=lowest", "table=x", "limits.medium=[0.7,0.3]"],
+        "expected the lower one first",
+    ),
+    "openness": (["images=pictures", "openness=true"], "openness needs the photos"),
+    "csv as parquet": (["images=pictures", "csv=a.parquet"], "csv=a.parquet: the table"),
     "missing run": (["run=nowhere", "images=pictures"], "nowhere is no folder"),
     "missing picture": (["images=gone.jpg"], "images=gone.jpg is not there"),
     "pattern": (["images=pictures/*.gif"], "images=pictures/*.gif is not there"),
@@ -127,25 +141,101 @@ def test_mistakes_end_in_one_line(
     assert expected in line
     assert not list(tmp_path.rglob("*.partial"))
     assert not list(tmp_path.rglob("*.csv"))
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
-def test_ctrl_c_keeps_the_rows_that_are_done(
+def test_ctrl_c_keeps_the_parts_that_are_done(
     command: Command, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capfd
 ) -> None:
-    real = TrainedModel.stream
+    arguments = ["run=runs/train/one", "images=pictures", "batch_size=7"]
+    folder = model / "predictions/pictures"
+    monkeypatch.setattr(bulk, "ROWS", 14)
+    (pictures / "class 1/05.png").write_bytes(b"\x89PNG, cut off")
+    assert command("predict.py", *arguments) == 0
+    whole = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert sorted(whole) == ["pictures.csv", "pictures.parquet", "pictures_unreadable.csv"]
+    shutil.rmtree(folder)
 
-    def interrupted(self, given, **settings):
-        for i, prediction in enumerate(real(self, given, **settings)):
-            if i == 7:
-                raise KeyboardInterrupt
-            yield prediction
+    looked: list[list[Path]] = []
+    real = TrainedModel._said
 
-    monkeypatch.setattr(TrainedModel, "stream", interrupted)
-    assert command("predict.py", "run=runs/train/one", "images=pictures") == 1
-    partial = model / "predictions/pictures/pictures.csv.partial"
-    assert "interrupted after 7 of 60 files: their rows are in" in capfd.readouterr().err
-    assert len(pd.read_csv(partial)) == 7
-    assert not partial.with_suffix("").exists()
+    def interrupted(self, batch):
+        looked.append(batch)
+        if len(looked) == 6:
+            raise KeyboardInterrupt
+        return real(self, batch)
+
+    monkeypatch.setattr(TrainedModel, "_said", interrupted)
+    assert command("predict.py", *arguments) == 1
+    assert "interrupted after 35 of 60 pictures: the same command goes on" in capfd.readouterr().err
+    parts = folder / "pictures.csv.parts"
+    assert sorted(p.name for p in parts.glob("*.parquet")) == [
+        "part-000000.parquet", "part-000001.parquet"
+    ]  # fmt: skip
+    for bad in ("top=2", "batch_size=8", "images=[pictures,pictures/class 0]"):
+        assert command("predict.py", *arguments, bad, f"csv={folder}/pictures.csv") == 1
+        said = capfd.readouterr().err
+        assert f"unfinished table with another {bad.split('=')[0]}" in said
+    (parts / "part-000001.parquet").write_bytes(b"PAR1, cut off with the power")
+    assert command("predict.py", *arguments) == 0
+    # the whole part was not looked at again; the damaged one and the rest were, each once
+    assert [len(batch) for batch in looked[6:]] == [7, 7, 7, 7, 7, 7, 4]
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == whole
+
+
+@pytest.mark.slow
+def test_a_kill_loses_nothing(model: Path, pictures: Path, tmp_path: Path) -> None:
+    """A process that is killed with SIGKILL in the middle, twice."""
+    program = (
+        "import os, signal, sys, runpy\n"
+        "import carsclf.inference.bulk as bulk\n"
+        "bulk.ROWS = 10\n"
+        "real, left = bulk.Parts.write, [int(sys.argv.pop(1))]\n"
+        "def write(self, *given):\n"
+        "    if not left[0]:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    left[0] -= 1\n"
+        "    real(self, *given)\n"
+        "bulk.Parts.write = write\n"
+        f"sys.argv[0] = {str(ROOT / 'predict.py')!r}\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+
+    def run(parts: int, csv: str) -> int:
+        own = [f"run={model}", "images=pictures", "batch_size=5", f"csv={csv}/said.csv"]
+        arguments = [sys.executable, "-c", program, str(parts), *own]
+        return subprocess.run(arguments, cwd=tmp_path, capture_output=True).returncode
+
+    assert [run(n, "killed") for n in (2, 1, 3)] == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    assert run(6, "whole") == 0
+    for name in ("said.csv", "said.parquet"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_table_beside_the_csv(command: Command, model: Path, pictures: Path, monkeypatch):
+    monkeypatch.setattr(bulk, "ROWS", 16)
+    (pictures / "class 0/00.png").write_bytes(b"nothing")
+    assert command("predict.py", "run=runs/train/one", "images=pictures", "batch_size=16") == 0
+    folder = model / "predictions/pictures"
+    file = pq.ParquetFile(folder / "pictures.parquet")
+    assert [file.metadata.row_group(i).num_rows for i in range(4)] == [16, 16, 16, 12]
+    table = file.read().to_pandas()
+    assert list(table)[:4] == ["path", "error", "predicted", "probability"]
+    assert table["embedding"].isna().tolist() == [True] + 59 * [False]
+    assert table["embedding"][1].dtype == np.float16
+    rows = pd.read_csv(folder / "pictures.csv")
+    pd.testing.assert_frame_equal(rows, table.drop(columns="embedding"), check_dtype=False)
+    bad = pd.read_csv(folder / "pictures_unreadable.csv")
+    assert bad["path"].tolist() == [str(pictures / "class 0/00.png")]
+    assert "cannot be read as a picture" in bad["error"][0]
+    # timm's own words for what enters the classifier
+    network, seen = plain_network(model), plain_pictures(model, [Path(table["path"][7])])
+    with torch.no_grad():
+        expected = network.forward_head(network.forward_features(seen), pre_logits=True)[0]
+    np.testing.assert_allclose(table["embedding"][7], expected, rtol=0.01, atol=0.05)
+    (pictures / "class 0/00.png").unlink()
+    assert command("predict.py", "run=runs/train/one", "images=pictures", "batch_size=16") == 0
+    assert not (folder / "pictures_unreadable.csv").exists()
 
 
 def test_predicting_needs_no_training_library(model: Path, pictures: Path, tmp_path: Path) -> None:
@@ -154,7 +244,7 @@ def test_predicting_needs_no_training_library(model: Path, pictures: Path, tmp_p
         "import runpy, sys\n"
         f"sys.argv[:] = ['predict.py', 'run={model}', 'images={pictures}/class 0/00.png']\n"
         f"runpy.run_path({str(ROOT / 'predict.py')!r}, run_name='__main__')\n"
-        "print([m for m in ('pytorch_lightning', 'ray', 'botorch', 'pandas') if m in sys.modules])"
+        "print([m for m in ('pytorch_lightning', 'ray', 'botorch') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True

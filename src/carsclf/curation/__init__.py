@@ -1,1 +1,1 @@
-"""What to clean in a data set: findings, each with its reason; nothing here removes a photo."""
+"""What to clean in a growing library, and what was decided; only decisions move photos."""

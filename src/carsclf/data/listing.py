@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -40,7 +40,7 @@ def list_pictures(root: Path, ignore: str | Sequence[str] = ()) -> Listing:
     """
     patterns = [ignore] if isinstance(ignore, str) else [str(pattern) for pattern in ignore]
     listing, unused = Listing(), {pattern.rstrip("/") for pattern in patterns}
-    _walk(root, (), listing, {_id(root)}, unused, sorted(unused))
+    listing.pictures.extend(walk_pictures(root, listing, unused))
     if unused:
         names = ["/".join(parts) for parts in (*listing.folders, *listing.pictures)]
         wrong = min(unused)
@@ -50,42 +50,54 @@ def list_pictures(root: Path, ignore: str | Sequence[str] = ()) -> Listing:
     return listing
 
 
-def _walk(
-    folder: Path,
-    above: Parts,
-    listing: Listing,
-    seen: set[tuple[int, int]],
-    unused: set[str],
-    patterns: list[str],
-) -> None:
-    """seen: the folders that this one lies in, so that a link back to one of them is noticed."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(
-            f"{shown(str(folder))} cannot be looked into ({error.strerror}): mend its permissions, "
-            f"or leave it out with data.ignore=[{shown('/'.join(above))}]"
-        ) from None
-    for entry in entries:
-        parts, path = (*above, entry.name), folder / entry.name
+def walk_pictures(
+    root: Path, listing: Listing, unused: set[str] | frozenset[str] = frozenset()
+) -> Iterator[Parts]:
+    """The pictures of `list_pictures` one by one, a folder of them in memory at a time.
+
+    Folders and what is left out are noted in `listing`. unused: what is to be ignored, from which
+    goes what named something. Raises DataError for a folder that may not be looked into.
+    """
+    patterns = sorted(unused)
+    # open folders from the root down: what is left of each, where it lies, and the folders that it
+    # lies in, so that a link back to one of them is noticed
+    ways: list[tuple[Iterator[str], Parts, frozenset[tuple[int, int]]]] = [
+        (iter(_entries(root, ())), (), frozenset([_id(root)]))
+    ]
+    while ways:
+        entries, above, seen = ways[-1]
+        if (entry := next(entries, None)) is None:
+            ways.pop()
+            continue
+        parts, path = (*above, entry), root.joinpath(*above, entry)
         name = "/".join(parts)
         if hit := {
             pattern for pattern in patterns if pattern == name or fnmatchcase(name, pattern)
         }:
             unused -= hit
             listing.left_out["named by data.ignore"].append(name)
-        elif entry.name.startswith(".") or entry.name in HOUSEKEEPING:
+        elif entry.startswith(".") or entry in HOUSEKEEPING:
             listing.left_out["hidden or housekeeping"].append(name)
         elif path.is_dir():
             if (identity := _id(path)) in seen:
                 listing.left_out["links back to a folder above"].append(name)
                 continue
             listing.folders.append(parts)
-            _walk(path, parts, listing, seen | {identity}, unused, patterns)
+            ways.append((iter(_entries(path, parts)), parts, seen | {identity}))
         elif reason := _no_picture(path):
             listing.left_out[reason].append(name)
         else:
-            listing.pictures.append(parts)
+            yield parts
+
+
+def _entries(folder: Path, parts: Parts) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder))
+    except OSError as error:
+        raise DataError(
+            f"{shown(str(folder))} cannot be looked into ({error.strerror}): mend its permissions, "
+            f"or leave it out with data.ignore=[{shown('/'.join(parts))}]"
+        ) from None
 
 
 def _no_picture(path: Path) -> str | None:

@@ -3,163 +3,232 @@
 import csv
 import glob
 import os
+import shutil
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
 from omegaconf import DictConfig, ListConfig
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from carsclf.data.listing import list_pictures
 from carsclf.data.samples import list_some
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError, DataError
-from carsclf.inference.predict import Prediction, TrainedModel, load_model
+from carsclf.files import atomic_write
+from carsclf.inference.bank import find_openness, make_openness, model_key
+from carsclf.inference.openness import Openness
+from carsclf.inference.pace import Pace
+from carsclf.inference.parts import Parts
+from carsclf.inference.pictures import Pictures
+from carsclf.inference.predict import Said, TrainedModel, load_model
+from carsclf.inference.rows import Columns, printable
 from carsclf.options.command_line import argument, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.table import PREDICT
 from carsclf.records import RunFolder
 from carsclf.terminal import terminal
 
-WriteRow = Callable[[Iterable[object]], object]
 SHOWN = 10  # pictures on the screen, where there are more
+ROWS = 1024  # of a part, about: what a kill loses at most
+
+Ranked = list[tuple[str, float]]  # classes and their probabilities, best first
 
 
 @dataclass
 class Outcome:
     """What came of the pictures; only the first few predictions are kept."""
 
-    first: list[tuple[Path, Prediction]] = field(default_factory=list)
-    done: int = 0
+    first: list[tuple[str, Ranked]] = field(default_factory=list)  # by path
     predicted: int = 0
-    unreadable: list[DataError] = field(default_factory=list)
-    left_out: dict[str, list[str]] = field(default_factory=dict)  # why -> what is no picture
+    unreadable: list[tuple[str, str]] = field(default_factory=list)  # path, why
+
+    def add(self, rows: pa.Table, columns: Columns) -> None:
+        errors, paths = rows["error"].to_pylist(), rows["path"].to_pylist()
+        self.unreadable += [(p, e) for p, e in zip(paths, errors, strict=True) if e is not None]
+        self.predicted += rows["error"].null_count
+        if len(self.first) < SHOWN:
+            for row in rows.to_pylist():
+                if row["error"] is None and len(self.first) < SHOWN:
+                    ranked = [(row[said], row[share]) for said, share in columns.ranks]
+                    self.first.append((row["path"], ranked))
 
 
 def predict_pictures(config: DictConfig) -> Path:
-    """Predicts `images`, writes them as CSV row by row, shows the first; returns the CSV's path."""
+    """Predicts `images` into a CSV and a parquet table, shows the first; returns the CSV's path.
+
+    With `filter`, the rows of such a table that it chooses instead.
+    """
     config = checked(config, PREDICT)
-    given = list(config.images) if isinstance(config.images, ListConfig) else [config.images]
-    outcome = Outcome()
-    files = [file for name in given for file in find_files(str(name), outcome)]
+    if config.filter is not None:
+        from carsclf.inference.filtering import filter_table  # pandas takes a while
+
+        return filter_table(config, table=_table(config))
+    if config.images is None:
+        raise ConfigError(
+            "images has no value: give it as images=..., or filter=... of a table that was written"
+        )
+    pictures = Pictures(_given(config))
+    total = pictures.count()
     model = load_model(str(config.run), device=config.device)
-    path = _place(config, given)
-    began, replaced = time.perf_counter(), path.is_file()
-    with _rows(path, min(config.top, len(model.card.class_names))) as write:
-        try:
-            write_predictions(model, files, write, outcome, config.batch_size, config.top)
-        except KeyboardInterrupt:
-            raise CarsclfError(
-                f"interrupted after {outcome.done} of {len(files)} files: their rows are in "
-                f"{_partial(path)}"
-            ) from None
+    path = _place(config)
+    columns = Columns(model, config.top, _openness(config, model))
+    replaced = path.is_file()
+    outcome, pace = _predict(config, pictures, total, columns, path)
     _show(outcome, config.top)
-    if len(files) > 1:
-        seconds = time.perf_counter() - began
-        rate = outcome.predicted / seconds
-        print(f"{outcome.predicted} pictures in {seconds:.1f} s, {rate:.0f} a second")
-    _tell_left_out(outcome)
+    if total > 1:
+        print(f"{outcome.predicted} pictures in {pace.seconds:.1f} s, {pace.rate:.0f} a second")
+    _tell_left_out(outcome, pictures, path)
     print(f"predictions: {printable(path)}" + (" (an earlier one was replaced)" * replaced))
+    print(f"with embeddings: {printable(path.with_suffix('.parquet'))}")
+    if columns.openness is None and config.openness == "auto":
+        print("openness: not measured for this run; openness=true measures it, once")
     say_next(f"python report.py {argument('runs', [str(config.run)])}")
     return path
 
 
-def find_files(name: str, outcome: Outcome) -> list[Path]:
-    """A file, the pictures below a folder, or what matches a pattern; absolute and sorted.
+def _predict(
+    config: DictConfig, pictures: Pictures, total: int, columns: Columns, path: Path
+) -> tuple[Outcome, Pace]:
+    """All parts, then the files. Raises DataError where no picture can be read."""
+    size = config.batch_size * -(-ROWS // config.batch_size)
+    parts = Parts(
+        path.with_name(f"{path.name}.parts"),
+        {
+            "run": model_key(columns.model),
+            "images": [os.path.abspath(Path(name).expanduser()) for name in pictures.given],
+            "top": config.top,
+            "batch_size": config.batch_size,
+            "openness": columns.openness and columns.openness.digest,
+            "device": columns.model.device.type,
+            "rows": size,
+        },
+    )
+    outcome, pace = Outcome(), Pace(total, "pictures")
+    try:
+        with parts.opened():
+            count = write_parts(columns, pictures, parts, size, config.batch_size, pace)
+            for rows in parts.read(count, ["path", "error", *sum(columns.ranks, ())]):
+                outcome.add(rows, columns)
+            if not outcome.predicted:
+                shutil.rmtree(parts.folder)  # it says nothing
+                raise _nothing(outcome)
+            parts.finish(count, path.with_suffix(".parquet"), path, columns.schema)
+    except KeyboardInterrupt:
+        raise CarsclfError(
+            f"interrupted after {pace.done} of {total} pictures: the same command goes on from "
+            f"the last whole part in {parts.folder}"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(
+            f"could not write {path}: {error.strerror or error}; give another place with csv=<file>"
+        ) from None
+    _write_unreadable(outcome, path)
+    return outcome, pace
 
-    What else lies in a folder is noted in the outcome. Raises DataError where there are none.
+
+def write_parts(
+    columns: Columns, pictures: Pictures, parts: Parts, size: int, batch_size: int, pace: Pace
+) -> int:
+    """Writes those parts of `size` pictures that are not done yet; returns how many there are.
+
+    Decoding runs on over the ends of parts.
     """
-    path = Path(os.path.abspath(Path(name).expanduser()))
-    if path.is_dir():
-        listing = list_pictures(path)
-        found = [path.joinpath(*parts) for parts in listing.pictures]
-        outcome.left_out |= listing.left_out
-    elif path.exists():
-        found = [path]
-    else:
-        found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
-    if not found:
-        what = "holds no pictures" if path.is_dir() else "is not there"
-        raise DataError(f"images={name} {what}: expected a picture or a folder of pictures")
+    ahead = deque[tuple[int, list[Path], bool]]()  # part, its batch, whether it is the last
+    count = 0
+
+    def batches() -> Iterator[list[Path]]:
+        nonlocal count
+        rest = iter(pictures)
+        for number, files in enumerate(iter(lambda: list(islice(rest, size)), [])):
+            count = number + 1
+            if parts.has(number, files):
+                pace.pass_over(len(files))
+                continue
+            own = [files[i : i + batch_size] for i in range(0, len(files), batch_size)]
+            for i, batch in enumerate(own):
+                ahead.append((number, batch, i == len(own) - 1))
+                yield batch
+
+    files: list[Path] = []
+    said: list[Said] = []
+    with pace.shown():
+        for each in columns.model.look(batches()):
+            number, batch, last = ahead.popleft()
+            files += batch
+            said.append(each)
+            pace.step(len(batch))
+            if last:
+                parts.write(number, files, columns.table(files, said))
+                files, said = [], []
+    return count
+
+
+def _openness(config: DictConfig, model: TrainedModel) -> Openness | None:
+    if config.openness is False:
+        return None
+    folder = Path(str(config.run)).expanduser()
+    found = find_openness(folder, model)
+    if found is None and config.openness is True:
+        found = make_openness(folder, model, root=config.root, batch_size=config.batch_size)
     return found
 
 
-def write_predictions(
-    model: TrainedModel,
-    files: Sequence[Path],
-    write: WriteRow,
-    outcome: Outcome,
-    batch_size: int,
-    top: int,
-) -> None:
-    """A row for each picture, written as it comes. Raises DataError where none can be read."""
-    bar = terminal(stderr=True)
-    watched = track(files, "pictures", console=bar, transient=True, disable=not bar.is_terminal)
-    stream = model.stream(files, batch_size=batch_size)
-    for path, found in zip(watched, stream, strict=True):
-        outcome.done += 1
-        if isinstance(found, Prediction):
-            ranked = [value for pair in found.top(top) for value in pair]
-            write([printable(path), "", *ranked])
-            outcome.predicted += 1
-            if outcome.predicted <= SHOWN:
-                outcome.first.append((path, found))
-        else:
-            write([printable(path), str(found)])
-            outcome.unreadable.append(found)
-    if not outcome.predicted:
-        if len(outcome.unreadable) == 1:
-            raise outcome.unreadable[0]
-        names = [path.name for path in files]
-        raise DataError(f"none of the {len(files)} files is a readable picture: {list_some(names)}")
+def _given(config: DictConfig) -> list[str]:
+    several = isinstance(config.images, ListConfig)
+    return [str(name) for name in (config.images if several else [config.images])]
 
 
-def printable(path: Path) -> str:
-    """A path as text, whatever bytes its name is made of."""
-    return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _place(config: DictConfig, given: list[str]) -> Path:
+def _place(config: DictConfig) -> Path:
     """Where the CSV goes: `csv`, or below the run folder, named after the pictures."""
     if config.csv is not None:
         path = Path(str(config.csv)).expanduser()
         if path.is_dir():
             raise ConfigError(f"csv={path} is a folder: name a file, csv={path / 'pictures.csv'}")
+        if path.suffix == ".parquet":
+            raise ConfigError(f"csv={path}: the table goes beside it; csv={path.with_suffix('')}")
         return path
-    one = Path(os.path.abspath(str(given[0]))).stem if len(given) == 1 else ""
+    given = _given(config)
+    one = Path(os.path.abspath(given[0])).stem if len(given) == 1 else ""
     name = one if one and not glob.has_magic(one) else "pictures"
     return RunFolder(str(config.run)).root / "predictions" / "pictures" / f"{name}.csv"
 
 
-@contextmanager
-def _rows(path: Path, top: int) -> Iterator[WriteRow]:
-    """Writes `path`.partial, which becomes `path` when all went well; after Ctrl-C it is kept."""
-    partial = _partial(path)
-    ranks = ("predicted", *(f"predicted_{i}" for i in range(2, top + 1)))
-    shares = ("probability", *(f"probability_{i}" for i in range(2, top + 1)))
-    header = ["path", "error", *(name for pair in zip(ranks, shares, strict=True) for name in pair)]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            yield writer.writerow
-        partial.replace(path)
-    except OSError as error:
-        raise CheckpointError(
-            f"could not write {path}: {error.strerror or error}; give another place with csv=<file>"
-        ) from None
-    except (DataError, CheckpointError):
-        partial.unlink(missing_ok=True)  # it says nothing
-        raise
+def _table(config: DictConfig) -> Path:
+    """The table that a filter reads: `table`, or the one that the same images were written to."""
+    if config.table is not None:
+        return Path(str(config.table)).expanduser()
+    if config.images is None and config.csv is None:
+        raise ConfigError(
+            f"filter={config.filter} needs the table that predict.py run=... images=... wrote: "
+            "give it as table=<file>.parquet"
+        )
+    return _place(config).with_suffix(".parquet")
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")
+def _nothing(outcome: Outcome) -> DataError:
+    paths, reasons = zip(*outcome.unreadable, strict=True)
+    if len(paths) == 1:
+        return DataError(reasons[0])
+    names = [Path(path).name for path in paths]
+    return DataError(f"none of the {len(paths)} files is a readable picture: {list_some(names)}")
+
+
+def _write_unreadable(outcome: Outcome, path: Path) -> None:
+    """Beside the CSV, those that cannot be read, with reasons; nothing where there are none."""
+    place = _unreadable(path)
+    if not outcome.unreadable:
+        place.unlink(missing_ok=True)
+        return
+    with atomic_write(place) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([("path", "error"), *outcome.unreadable])
+
+
+def _unreadable(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_unreadable.csv")
 
 
 def _show(outcome: Outcome, top: int) -> None:
@@ -168,28 +237,28 @@ def _show(outcome: Outcome, top: int) -> None:
     width = None if sys.stdout.isatty() else 160
     console = terminal(width=width)
     one = outcome.predicted == 1
-    path, prediction = outcome.first[0]
-    table = Table(title=Text(printable(path) if one else "pictures"), title_justify="left")
+    path, ranked = outcome.first[0]
+    table = Table(title=Text(path if one else "pictures"), title_justify="left")
     for column in ("class", "probability") if one else ("picture", "class", "probability", "then"):
         table.add_column(column, justify="right" if column == "probability" else "left")
     if one:
-        for name, share in prediction.top(top):
+        for name, share in ranked:
             table.add_row(Text(name), f"{share:.1%}")
     else:
-        for path, prediction in outcome.first:
-            rest = ", ".join(f"{name} {share:.1%}" for name, share in prediction.top(top)[1:])
-            share = f"{prediction.probability:.1%}"
-            shown = Text(printable(Path(path.parent.name, path.name)))
-            table.add_row(shown, Text(prediction.predicted), share, Text(rest))
+        for path, ((first, share), *others) in outcome.first:
+            rest = ", ".join(f"{name} {share:.1%}" for name, share in others)
+            shown = Text(str(Path(*Path(path).parts[-2:])))
+            table.add_row(shown, Text(first), f"{share:.1%}", Text(rest))
     console.print(table)
     if outcome.predicted > SHOWN:
         print(f"the first {SHOWN} of {outcome.predicted}")
 
 
-def _tell_left_out(outcome: Outcome) -> None:
-    for error in outcome.unreadable[:SHOWN]:
+def _tell_left_out(outcome: Outcome, pictures: Pictures, path: Path) -> None:
+    for _, error in outcome.unreadable[:SHOWN]:
         print(f"left out: {error}", file=sys.stderr)
     if (more := len(outcome.unreadable) - SHOWN) > 0:
-        print(f"left out: {more} more that cannot be read, named in the CSV", file=sys.stderr)
-    for reason, names in outcome.left_out.items():
+        where = _unreadable(path)
+        print(f"left out: {more} more that cannot be read, named in {where}", file=sys.stderr)
+    for reason, names in pictures.left_out.items():
         print(f"left out: {len(names)} {reason}: {list_some(names, 3)}", file=sys.stderr)

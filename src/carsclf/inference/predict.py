@@ -23,6 +23,7 @@ from carsclf.data.transforms import EvalTransform
 from carsclf.data.wholes import Wholes
 from carsclf.errors import CarsclfError, CheckpointError, DataError
 from carsclf.files import AnyPath
+from carsclf.inference.embedding import embed
 from carsclf.machine.devices import available_cores, pick_device
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.models.embedding import add_embedding
@@ -56,6 +57,20 @@ class Prediction:
         """The most probable classes with their probabilities, best first."""
         order = np.argsort(-self.probabilities, kind="stable")[:most]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of some pictures, of which m can be read.
+
+    errors: for each picture why it cannot be read, or None; logits, probabilities: (m, k) float32;
+    embeddings: (m, width) float32, what its classifier sees.
+    """
+
+    errors: list[DataError | None]
+    logits: np.ndarray
+    probabilities: np.ndarray
+    embeddings: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -106,20 +121,32 @@ class TrainedModel:
     ) -> Iterator[Prediction | DataError]:
         """A prediction for each picture, in order, or the reason why it cannot be read.
 
-        Pictures are decoded by as many threads as there are cores, one batch ahead of the network:
-        memory stays bounded however many there are.
+        Memory stays bounded however many there are; see `look`.
+        """
+        rest = iter(pictures)
+        chunks = iter(lambda: list(islice(rest, batch_size)), [])
+        for said in self.look(chunks):
+            rows = iter(said.probabilities)
+            for error in said.errors:
+                yield error or Prediction.of(next(rows), self.card.class_names)
+
+    def look(self, batches: Iterable[Sequence[Picture]]) -> Iterator[Said]:
+        """What the model says of each batch, with the features that its classifier sees.
+
+        Pictures are decoded by as many threads as there are cores (Pillow lets go of the
+        interpreter), one batch ahead of the network.
         """
         _note_boxes(self.card.crop)
         keep_freed_memory()
-        rest, ahead = iter(pictures), deque[list[Future[torch.Tensor | DataError]]]()
+        ahead = deque[list[Future[torch.Tensor | DataError]]]()
         pool = ThreadPoolExecutor(available_cores())
         try:
-            while chunk := list(islice(rest, batch_size)):
-                ahead.append([pool.submit(self._seen, picture) for picture in chunk])
+            for batch in batches:
+                ahead.append([pool.submit(self._seen, picture) for picture in batch])
                 if len(ahead) > 1:
-                    yield from self._batch([done.result() for done in ahead.popleft()])
+                    yield self._said([done.result() for done in ahead.popleft()])
             while ahead:
-                yield from self._batch([done.result() for done in ahead.popleft()])
+                yield self._said([done.result() for done in ahead.popleft()])
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -130,25 +157,33 @@ class TrainedModel:
         except DataError as error:
             return error
 
-    def _batch(self, pictures: list[torch.Tensor | DataError]) -> Iterator[Prediction | DataError]:
-        readable = [picture for picture in pictures if isinstance(picture, torch.Tensor)]
-        rows = iter(self.probabilities(torch.stack(readable)) if readable else ())
-        for picture in pictures:
-            if isinstance(picture, DataError):
-                yield picture
-            else:
-                yield Prediction.of(next(rows), self.card.class_names)
-
     @torch.inference_mode()
     def probabilities(self, pictures: torch.Tensor) -> np.ndarray:
         """(n, k) float32 of pictures as evaluation shows them, (n, 3, size, size) uint8."""
-        probabilities = self({"pictures": pictures}).float().softmax(1).cpu().numpy()
-        if not np.isfinite(probabilities).all():
+        return torch.from_numpy(self.see(pictures)[1]).softmax(1).numpy()
+
+    @torch.inference_mode()
+    def see(self, pictures: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings (n, width) and logits (n, k), float32, of uint8 pictures (n, 3, h, w)."""
+        batch = self.normalise(pictures.to(self.device, non_blocking=True))
+        rows, embeddings = embed(self.network, batch)
+        logits, embeddings = self.wholes.logits(rows).float().cpu(), embeddings.float().cpu()
+        if not torch.isfinite(logits).all():
             raise CheckpointError(
                 f"this {self.card.name} gives NaN instead of probabilities: is its "
                 "model.safetensors damaged, or did its training diverge?"
             )
-        return probabilities
+        return embeddings.numpy(), logits.numpy()
+
+    def _said(self, pictures: list[torch.Tensor | DataError]) -> Said:
+        errors = [picture if isinstance(picture, DataError) else None for picture in pictures]
+        readable = [picture for picture in pictures if isinstance(picture, torch.Tensor)]
+        if not readable:
+            none = np.empty((0, 0), np.float32)
+            return Said(errors, none, none, none)
+        embeddings, logits = self.see(torch.stack(readable))
+        probabilities = torch.from_numpy(logits).softmax(1).numpy()
+        return Said(errors, logits, probabilities, embeddings)
 
 
 def load_model(

@@ -90,11 +90,36 @@ EVALUATE: Table = {
 }
 PREDICT: Table = {
     "run": Text(),
-    "images": Items(Text()) | Text(),
+    "images": Items(Text()) | Text() | Null(),
     "csv": Text() | Null(),
     "top": COUNT,
+    "openness": Word("auto", True, False),
+    "root": Text() | Null(),
+    "filter": Word("few", "synthetic", "look_alikes", "unknown", "lowest") | Null(),
+    "table": Text() | Null(),
+    "library": Text() | Null(),
+    "sheet": Whole(at_least=0, at_most=1000),
+    **below(
+        "limits",
+        {
+            "few": COUNT,
+            "synthetic": SHARE,
+            "medium": Items(SHARE, count=2),
+            "far": SHARE,
+            "unknown": SHARE,
+            "lowest": SHARE,
+        },
+    ),
     "batch_size": Whole(at_least=1, at_most=65_536),
     "device": Device(),
+}
+DECIDE: Table = {
+    "decisions": Text() | Null(),
+    "photos": Text() | Null(),
+    "library": Text(),
+    "quarantine": Text() | Null(),
+    "new": Items(Text()) | Null(),
+    "undo": Text() | Null(),
 }
 REPORT: Table = {
     "runs": Items(Text()) | Text() | Nothing(),
@@ -141,6 +166,7 @@ COMMANDS: dict[str, Table] = {
     "predict": PREDICT,
     "curate": CURATE,
     "stylize": STYLIZE,
+    "decide": DECIDE,
     "report": REPORT,
     "serve": SERVE,
 }

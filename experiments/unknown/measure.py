@@ -1,0 +1,133 @@
+"""How well is a car of no known class told from the known ones? See README.md.
+
+    python experiments/unknown/measure.py <cars> <weights> <out.csv>
+
+Twenty classes, drawn with seed 0, are held out of a training (`data.classes`), frozen and
+fine-tuned; all their photos are "none of these", the run's test photos are the known ones. Runs
+that lie beside the results are not trained again.
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from carsclf.data.samples import Sample
+from carsclf.data.stanford_cars import stanford_cars
+from carsclf.inference.bank import drawn, model_key
+from carsclf.inference.openness import Openness, distance, energy, normalised
+from carsclf.inference.split import How, OpenRun, open_run
+from carsclf.records import Run, RunFolder
+
+ROOT = Path(__file__).parents[2]
+HELD_OUT = 20
+PROTOCOL = [
+    *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"),
+    *("data.split_seed=0", "data.image_size=96", "data.workers=0", "model=tf_efficientnet_lite0"),
+    *("model.channels_last=true", "trainer.precision=32-true", "look=false"),
+]
+LOWER = ["optimizer.lr=0.0005", "optimizer.head_lr_factor=10", "trainer.max_epochs=8"]
+WAYS = {"freeze": ["mode=freeze"], "finetune": ["mode=finetune", *LOWER]}
+NEIGHBOURS = (1, 5, 10, 20, 50, 200)
+COLUMNS = ("way", "test_top1", "known", "unknown", "score", "auroc", "found", "recorded_in")
+
+
+def names_of(cars: Path) -> tuple[list[str], list[str]]:
+    """Names of the classes that are known, and of those held out."""
+    names = stanford_cars(cars).class_names
+    chosen = np.random.default_rng(0).choice(len(names), HELD_OUT, replace=False)
+    held = {names[i] for i in chosen}
+    return [name for name in names if name not in held], [n for n in names if n in held]
+
+
+def train(way: str, folder: Path, given: Sequence[str], known: Sequence[str]) -> None:
+    """The run, unless it lies there finished."""
+    if RunFolder(folder).card.is_file():
+        return
+    overrides = folder.parent / "classes.yaml"
+    overrides.parent.mkdir(parents=True, exist_ok=True)
+    listed = ",".join(f'"{name}"' for name in known)
+    overrides.write_text(yaml.safe_dump([f"data.classes=[{listed}]"], width=100_000))
+    own = [f"runs={folder.parent}", f"name={folder.name}"]
+    subprocess.run(
+        [sys.executable, "train.py", f"overrides={overrides}", *PROTOCOL, *WAYS[way], *given, *own],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+    )
+
+
+def look(run: OpenRun, samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings and logits."""
+    said = [run.model.see(batch["pictures"]) for batch in run.data.loader_of(samples)]
+    features, logits = (np.concatenate(part) for part in zip(*said, strict=True))
+    return features, logits
+
+
+def measure(way: str, folder: Path, cars: Path, held: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A row per score: its AUROC, and the share of unknown ones beyond 95 % of validation's."""
+    run = open_run(folder, How("test", workers=0))
+    source = stanford_cars(cars)
+    others = [s for s in source.samples if source.class_names[s.target] in set(held)]
+    train, _ = look(run, drawn(run.data.splits["train"]))
+    val, val_logits = look(run, run.data.splits["val"])
+    known, known_logits = look(run, run.data.splits["test"])
+    unknown, unknown_logits = look(run, others)
+    targets = np.array([sample.target for sample in run.data.splits["test"]])
+    bank = normalised(train).astype(np.float16)
+    parts = (val, val_logits), (known, known_logits), (unknown, unknown_logits)
+    scores: dict[str, list[np.ndarray]] = {
+        "largest probability": [-_softmax(logits).max(1) for _, logits in parts],
+        "energy": [energy(logits) for _, logits in parts],
+    }
+    for k in NEIGHBOURS:
+        scores[f"distance, k = {k}"] = [distance(rows, bank, k) for rows, _ in parts]
+        both = Openness.fit(train, val, val_logits, model_key(run.model), k)
+        scores[f"both, k = {k}"] = [both.score(*part).astype(float) for part in parts]
+    for name, (of_val, of_known, of_unknown) in scores.items():
+        truth = np.repeat([0, 1], [len(of_known), len(of_unknown)])
+        yield {
+            "way": way,
+            "test_top1": round(float((known_logits.argmax(1) == targets).mean()), 4),
+            "known": len(of_known),
+            "unknown": len(of_unknown),
+            "score": name,
+            "auroc": round(float(roc_auc_score(truth, np.append(of_known, of_unknown))), 4),
+            "found": round(float((of_unknown > np.quantile(of_val, 0.95)).mean()), 4),
+            "recorded_in": str(Run.read(RunFolder(folder).run).git_commit)[:7],
+        }
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    return np.exp(logits + energy(logits)[:, None])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    for name in ("cars", "weights", "out"):
+        parser.add_argument(name, type=lambda text: Path(text).resolve())
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    asked = parser.parse_args()
+    known, held = names_of(asked.cars)
+    given = [f"data.root={asked.cars}", f"model.weights={asked.weights}"]
+    with asked.out.open("w", newline="") as out:
+        table = csv.DictWriter(out, COLUMNS)
+        table.writeheader()
+        for way in asked.ways:
+            folder = asked.out.parent / "runs" / way
+            train(way, folder, given, known)
+            for row in measure(way, folder, asked.cars, held):
+                table.writerow(row)
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

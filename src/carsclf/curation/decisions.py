@@ -1,0 +1,152 @@
+"""A list of decisions on photos: read, and each one checked before any photo moves.
+
+A row names a photo (`path`, or `id`, its path below the folder of photos), the `decision` (a class,
+quarantine or skip; empty: not decided yet), and `who`, `when`, `why`.
+"""
+
+import csv
+import os
+import stat
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from carsclf.data.samples import list_some, shown
+from carsclf.errors import DataError, nearest
+
+QUARANTINE, SKIP = "quarantine", "skip"
+NOTES = ("who", "when", "why")
+LONGEST = 255  # bytes of a folder's name
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to become of one photo. notes: who, when, why."""
+
+    photo: Path  # absolute
+    decision: str
+    notes: Mapping[str, str]
+
+
+@dataclass
+class Reading:
+    """What a list of decisions came to. `refused`, `conflicts`: a line each, with the reason."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    skipped: int = 0
+    undecided: int = 0
+    refused: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+
+
+def read_decisions(
+    path: Path, photos: Path, classes: Collection[str], new: Collection[str] = ()
+) -> Reading:
+    """The decisions that can be applied to the photos below a folder, and why others cannot.
+
+    classes: folders of the library; new: further ones that may be made. Raises DataError for a file
+    that is no such list, or is one of another folder.
+    """
+    rows, photos = _rows(path), Path(os.path.abspath(photos))
+    outside = [
+        row.get("path", "") for row in rows if not _place(row, photos).is_relative_to(photos)
+    ]
+    if outside and len(outside) == len(rows):
+        raise DataError(
+            f"decisions={path}: none of its {len(rows)} photos lies below {photos} "
+            f"({list_some(outside, 2)}): it is a list of another folder; is photos= right?"
+        )
+    reading, said = Reading(), dict[Path, Decision]()
+    contested: dict[Path, list[Decision]] = {}
+    for number, row in enumerate(rows, 2):
+        photo, decision = _place(row, photos), row["decision"]
+        if not decision:
+            reading.undecided += 1
+            continue
+        wrong = why_no_photo(photo, photos, row) or _why_no_class(decision, classes, new)
+        if wrong:
+            name = shown(row.get("path") or row.get("id") or "")
+            reading.refused.append(f"line {number}, {name}: {wrong}")
+            continue
+        one = Decision(photo, decision, {note: row.get(note, "") for note in NOTES})
+        first = said.setdefault(photo, one)
+        if first.decision != decision:
+            contested.setdefault(photo, [first]).append(one)
+    for photo, several in contested.items():
+        told = [f"{d.decision} ({d.notes['who'] or 'unnamed'})" for d in several]
+        reading.conflicts.append(f"{shown(str(photo))}: {list_some(told)}")
+    kept = [d for photo, d in said.items() if photo not in contested]
+    reading.decisions = [d for d in kept if d.decision != SKIP]
+    reading.skipped = len(kept) - len(reading.decisions)
+    return reading
+
+
+def why_no_photo(photo: Path, photos: Path, row: Mapping[str, str] | None = None) -> str | None:
+    """Why a photo may not be moved: it lies elsewhere, or the way to it leads elsewhere."""
+    given = (row or {}).get("path") or (row or {}).get("id") or str(photo)
+    if "\0" in given:
+        return "a name with a NUL byte"
+    if ".." in Path(given).parts:
+        return "a path with '..'"
+    if not photo.is_relative_to(photos) or photo == photos:
+        return f"not below {photos}"
+    try:
+        if not Path(os.path.realpath(photo.parent)).is_relative_to(os.path.realpath(photos)):
+            return f"the way to it leads out of {photos} through a link"
+        kind = os.lstat(photo).st_mode
+    except FileNotFoundError:
+        return None  # moved already, perhaps: the log knows
+    except OSError as error:
+        return f"cannot be looked at ({error.strerror})"
+    if stat.S_ISLNK(kind):
+        return "a link: decide on the photo that it leads to"
+    return None if stat.S_ISREG(kind) else "no file"
+
+
+def why_no_folder(name: str) -> str | None:
+    """Why a class of that name cannot be one folder below the library."""
+    if name in (".", "..") or "/" in name or "\\" in name or name.startswith("."):
+        return f"{shown(name)!r} is no name of a folder"
+    if not name.isprintable() or name != name.strip() or len(os.fsencode(name)) > LONGEST:
+        return f"{shown(name[:60])!r} is no name of a folder"
+    return None
+
+
+def _why_no_class(decision: str, classes: Collection[str], new: Collection[str]) -> str | None:
+    if decision in (QUARANTINE, SKIP):
+        return None
+    if wrong := why_no_folder(decision):
+        return wrong
+    if decision in classes or decision in new:
+        return None
+    return (
+        f"the library has no class {shown(decision)!r}: "
+        f"{nearest(decision, [*classes, QUARANTINE, SKIP])} A new one is named with new=[...]"
+    )
+
+
+def _place(row: Mapping[str, str], photos: Path) -> Path:
+    """Absolute, without following links; what is no path at all stays outside."""
+    given = row.get("path") or row.get("id") or ""
+    return Path("/") if not given or "\0" in given else Path(os.path.normpath(photos / given))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows as text. Raises DataError for what is no such CSV."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            names = [name.strip() for name in table.fieldnames or []]
+            table.fieldnames = names
+            rows = [
+                {k: (v or "").strip(" \t") if k != "path" else v or "" for k, v in row.items() if k}
+                for row in table
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"decisions={path} cannot be read as a CSV ({error})") from None
+    if "decision" not in names or not {"path", "id"} & set(names):
+        raise DataError(
+            f"decisions={path}: expected the columns path (or id) and decision, found "
+            f"{list_some(names) or 'none'}"
+        )
+    return rows

@@ -1,0 +1,56 @@
+"""The pictures that `predict.py images=` names: walked each time they are asked for."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from carsclf.data.listing import Listing, walk_pictures
+from carsclf.errors import DataError
+
+
+@dataclass
+class Pictures:
+    """Files, all pictures below folders, and what matches patterns, in the order of `given`.
+
+    Iterating walks the folders anew, so that memory does not grow with their number; the order is
+    that of names. `left_out`, why -> names of what is no picture, is as of the last `count`.
+    """
+
+    given: Sequence[str]
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Path]:
+        """Absolute paths."""
+        for name in self.given:
+            yield from _found(name, Listing())
+
+    def count(self) -> int:
+        """How many there are. Raises DataError where one of `given` leads to none."""
+        total, self.left_out = 0, {}
+        for name in self.given:
+            listing = Listing()
+            found = sum(1 for _ in _found(name, listing))
+            if not found:
+                what = "holds no pictures" if _absolute(name).is_dir() else "is not there"
+                raise DataError(f"images={name} {what}: expected a picture or a folder of pictures")
+            for why, names in listing.left_out.items():
+                self.left_out.setdefault(why, []).extend(names)
+            total += found
+        return total
+
+
+def _found(name: str, listing: Listing) -> Iterator[Path]:
+    path = _absolute(name)
+    if path.is_dir():
+        yield from (path.joinpath(*parts) for parts in walk_pictures(path, listing))
+    elif path.exists():
+        yield path
+    else:
+        matching = map(Path, sorted(glob.glob(str(path), recursive=True)))
+        yield from (match for match in matching if match.is_file())
+
+
+def _absolute(name: str) -> Path:
+    return Path(os.path.abspath(Path(name).expanduser()))
