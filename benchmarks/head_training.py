@@ -94,7 +94,7 @@ def head_module(
     return TransferModule(
         Head(network, ("fc",)),
         heads=("fc",),
-        num_classes=classes,
+        wholes=data.wholes,
         normalise=Normalise([0.0], [1.0]),
         optimizer=optimizer,
         schedule=schedule,

@@ -37,7 +37,16 @@ PROTOCOL = [
 LOWER = ["optimizer.lr=0.0005", "optimizer.head_lr_factor=10", "trainer.max_epochs=8"]
 WAYS = {"freeze": ["mode=freeze"], "finetune": ["mode=finetune", *LOWER]}
 NEIGHBOURS = (1, 5, 10, 20, 50, 200)
-COLUMNS = ("way", "test_top1", "known", "unknown", "score", "auroc", "found", "recorded_in")
+COLUMNS: Sequence[str] = (
+    "way",
+    "test_top1",
+    "known",
+    "unknown",
+    "score",
+    "auroc",
+    "found",
+    "recorded_in",
+)
 
 
 def names_of(cars: Path) -> tuple[list[str], list[str]]:

@@ -247,6 +247,7 @@ class RunFolder(Folder):
                 f"train a classifier with data.extra=[{self.synthetic}]"
             )
 
+    @property
     def openness(self) -> Path:
         """How far a picture lies from what was trained on: see carsclf.inference.openness."""
         return self.root / "openness.safetensors"

@@ -45,7 +45,9 @@ def test_of_no_pictures(name: str) -> None:
 def test_limits_move_the_lines() -> None:
     few = FILTERS["few"](SAID, LIBRARY, Limits(few=41))
     assert few["path"].tolist() == ["4", "5", "0", "1", "6", "3", "2"]
-    assert FILTERS["synthetic"](SAID, LIBRARY, Limits(synthetic=0.0))["predicted"].nunique() == 2
+    assert (
+        FILTERS["synthetic"](SAID, LIBRARY, Limits(synthetic=0.0))["predicted"].unique().size == 2
+    )
     wide = Limits(medium=(0.0, 1.0), far=0.0)
     assert len(FILTERS["look_alikes"](SAID, LIBRARY, wide)) == len(SAID)
     assert FILTERS["lowest"](SAID, LIBRARY, Limits(lowest=0.0)).empty

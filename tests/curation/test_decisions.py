@@ -251,7 +251,9 @@ def test_a_kill_loses_nothing(moment: str, across: bool, place: Path, monkeypatc
     again = Log(log.path)
     with again.opened():
         if again.of(source) is None:
-            again.move(source, moves.free_place(source, target.parent), {"decision": "Audi"})
+            free = moves.free_place(source, target.parent)
+            assert free is not None
+            again.move(source, free, {"decision": "Audi"})
     assert not source.exists()
     assert target.read_text() == "photo 0"
     assert not list(place.rglob(".*.moving"))

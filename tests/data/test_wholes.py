@@ -14,7 +14,7 @@ WHOLES = Wholes.of(["a", "b1", "c", "b2"], {"b1": "b", "b2": "b"})
 @given(st.lists(st.floats(-50, 50), min_size=4, max_size=4))
 def test_a_wholes_probability_is_the_sum_of_its_parts(logits: list[float]) -> None:
     said = WHOLES.logits(torch.tensor([logits])).softmax(1).numpy()[0]
-    parts = softmax(np.float32(logits).astype(float))
+    parts = softmax(np.array(logits, np.float32).astype(float))
     assert WHOLES.names == ["a", "b", "c"]
     np.testing.assert_allclose(said, [parts[0], parts[1] + parts[3], parts[2]], atol=1e-5)
     assert abs(said.sum() - 1) < 1e-5

@@ -46,7 +46,7 @@ def test_a_list_to_decide_on(command: Command, said, tmp_path: Path, capfd) -> N
     kept = pd.read_csv("said_lowest.csv")
     assert kept["path"].tolist() == [said["path"][i] for i in (2, 1, 0)]
     assert list(kept)[-4:] == ["decision", "who", "when", "why"]
-    assert kept["decision"].isna().all()
+    assert pd.isna(kept["decision"].to_numpy()).all()
     (tmp_path / "library/forest").mkdir(parents=True)
     kept.astype({"decision": object}).assign(decision=["skip", "forest", ""]).to_csv(
         "said_lowest.csv", index=False

@@ -134,7 +134,7 @@ def test_of_a_run(
     assert command("predict.py", *arguments, "openness=true") == 1
     assert "give root=<where they lie now>" in capfd.readouterr().err
     assert command("predict.py", *arguments, "openness=true", f"root={tmp_path}/moved") == 0
-    assert 0 <= pd.read_csv("said.csv")["openness"][0] <= 1
+    assert 0 <= float(pd.read_csv("said.csv")["openness"].to_numpy()[0]) <= 1
     # the run's own validation photos, 12 of 60, lie where validation lies
     found = Openness.read(folder / "openness.safetensors")
     assert found.bank.shape[0] == 48

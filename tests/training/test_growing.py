@@ -165,7 +165,7 @@ def test_parts_train_apart_and_everything_downstream_is_about_wholes(
     # metrics are those of the wholes, in each epoch too
     right = float((sums.argmax(1) == said.targets).mean())
     assert run.metrics["val/top1"] == pytest.approx(right)
-    assert pd.read_csv(files.metrics)["val/top1"].max() == pytest.approx(right)
+    assert pd.read_csv(files.metrics)["val/top1"].to_numpy().max() == pytest.approx(right)
     tested = predict_split(open_run(files.root, How("test", workers=0)), How("test"))
     assert (len(tested.ids), tested.class_names) == (12, ["dark", "class 1"])
 

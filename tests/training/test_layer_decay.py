@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from timm.models import create_model
-from timm.optim import param_groups_layer_decay
+from timm.optim._param_groups import param_groups_layer_decay
 
 from carsclf.errors import ConfigError
 from carsclf.models.layers import distances

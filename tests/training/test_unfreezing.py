@@ -50,7 +50,7 @@ def test_what_waits_stays_and_costs_no_backward(
                 )
         flowing: list[bool] = self.__dict__.setdefault("_flowing", [])
         loss = real(self, batch, i)
-        graphs.append((self.current_epoch, *flowing[-2:]))
+        graphs.append((self.current_epoch, flowing[-2], flowing[-1]))
         return loss
 
     flowing: list[bool] = []

@@ -19,7 +19,9 @@ def distances(
     """
     made: Any = getattr(network, "group_matcher", None)
     # a head on pooled features has none
-    table = {} if made is None else group_parameters(network, made(coarse=coarse), reverse=True)
+    table: Any = {}
+    if made is not None:
+        table = group_parameters(network, made(coarse=coarse), reverse=True)
     last = max(table.values(), default=0)
     if not last:
         raise ConfigError(

@@ -105,7 +105,7 @@ def stained_glass(rng: np.random.Generator, field: Array) -> Image.Image:
     side = len(field)
     seeds = rng.uniform(0, side, (220, 2))
     points = np.moveaxis(np.mgrid[:side, :side], 0, -1).reshape(-1, 2)
-    distance, cell = KDTree(seeds).query(points, 2)
+    distance, cell = map(np.asarray, KDTree(seeds).query(points, 2))
     y, x = seeds.astype(int).T
     colours = field[y, x].astype(float)
     colours = (
