@@ -189,7 +189,7 @@ MISTAKES = {
         ["mode=freeze", "optimizer.lr=1"],
         "optimizer=lbfgs has no lr, another optimizer= may",
     ),
-    "misspelt option, hint": (["optimizer.weight_decey=1"], "did you mean 'weight_decay'?"),
+    "misspelt option, hint": (["optimizer.weight_decey=1"], "did you mean 'weight_decay' or"),
     "unknown group option": (["model=resnet19"], "Could not find 'model/resnet19'"),
     "missing root": (["data=folder"], "data.root has no value: give it as data.root=..."),
     "no such folder": (["data=folder", "data.root=/nowhere"], "data.root=/nowhere is no folder"),
@@ -202,7 +202,7 @@ MISTAKES = {
     "compile": (["model.compile=often"], "model.compile=often: expected true or false"),
     "settings of another optimizer": (
         ["experiment=published_freeze", "data.root=x", "optimizer=adamw"],
-        "optimizer=adamw takes lr, head_lr_factor, weight_decay, betas, not momentum, nesterov; "
+        "optimizer=adamw takes lr, head_lr_factor, weight_decay, betas, layer_decay, not momentum, nesterov; "
         "an experiment may have set them for another optimizer: remove them with "
         "~optimizer.momentum ~optimizer.nesterov",
     ),

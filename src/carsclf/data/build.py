@@ -105,12 +105,12 @@ def build_data(
     if mapping:
         rank_zero_only(log.info)("%s", named.told(source.class_names))
         whole = source = named.applied(source)
-    out = exclusion.ids if exclusion else ()
-    below = source.without_ids(out).below(min_images_per_class, classes)
     if exclusion is not None:
         source = keep_classes(source, exclusion.ids, classes, min_images_per_class)
     elif classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
+    out = exclusion.ids if exclusion else ()
+    below = whole.without_ids(out).below(min_images_per_class, classes)
     if protocol == "auto":
         protocol = source.own_protocol
     splits = split(

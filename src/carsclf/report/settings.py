@@ -26,7 +26,7 @@ RECIPE = (
     *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
     *("mixing", "averaging", "class_weights", "resizing", "unfreezing"),
     *("data.sampling", "data.bootstrap", "data.leak", "data.extra", "data.exclude"),
-    *("model.text", "model.args", "reported"),
+    *("model.text", "model.args", "model.head", "model.new_rows", "reported"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "mode.pool", "mode.method"),
     *("mode.rank", "mode.alpha", "mode.layers", "trainer.gradient_clip_val"),
     *("trainer.gradient_clip_algorithm", "trainer.accumulate_grad_batches"),
@@ -36,8 +36,9 @@ PROBLEM = (
     *("data.name", "data.source", "data.class_depth", "data.ignore", "data.table", "data.columns"),
     *("data.protocol", "data.val_fraction", "data.test_fraction", "data.fraction", "data.classes"),
     *("data.min_images_per_class", "data.image_size", "data.interpolation", "data.crop"),
-    *("data.margin", "data.skip_unreadable", "model.name", "model.weights", "mode.name"),
-    *("trainer.max_epochs", "trainer.precision"),
+    *("data.margin", "data.skip_unreadable", "data.mapping", "model.name", "model.weights"),
+    *("mode.name", "trainer.max_epochs", "trainer.precision", "throw_away"),
+    "gan",  # whose runs are not compared with others
     "lr_finder",  # what it found and was used is optimizer.lr
 )
 """What is given: data, size, network and mode, and the budget."""

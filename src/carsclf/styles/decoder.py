@@ -127,10 +127,11 @@ def write_decoder(
     path: Path, decoder: nn.Module, encoder: Encoder, trained_on: Sequence[str]
 ) -> None:
     """As safetensors, with what it belongs to and the ids of the photos that it was trained on."""
-    told = {"encoder": encoder_key(encoder), "trained_on": json.dumps(list(trained_on))}
+    told = {"encoder": encoder_key(encoder), "trained_on": list(trained_on)}
     tensors = {name: tensor.contiguous().cpu() for name, tensor in decoder.state_dict().items()}
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, told)
+        # one entry only: safetensors writes several in any order, and files would differ
+        save_file(tensors, temporary, {"decoder": json.dumps(told)})
 
 
 def read_decoder(path: Path, encoder: Encoder) -> tuple[Decoder, list[str]]:
@@ -140,13 +141,9 @@ def read_decoder(path: Path, encoder: Encoder) -> tuple[Decoder, list[str]]:
     """
     try:
         with safe_open(path, "pt") as file:
-            told, tensors = (
-                file.metadata() or {},
-                {
-                    name: file.get_tensor(name)
-                    for name in file.keys()  # noqa: SIM118 (no dict)
-                },
-            )
+            told = json.loads((file.metadata() or {}).get("decoder", "{}"))
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"decoder={path} cannot be read ({error}): expected the decoder.safetensors of an "
@@ -159,7 +156,7 @@ def read_decoder(path: Path, encoder: Encoder) -> tuple[Decoder, list[str]]:
         )
     decoder = Decoder(encoder.channels[-1], encoder.step)
     decoder.load_state_dict(tensors)
-    return decoder.eval(), json.loads(told["trained_on"])
+    return decoder.eval(), told["trained_on"]
 
 
 def encoder_key(encoder: Encoder) -> str:

@@ -17,6 +17,7 @@ ITERATIONS = 10  # of L-BFGS in one epoch
 def sgd(
     backbone: Parameters,
     head: Parameters,
+    layers: Sequence[int] = (),  # of each parameter of the backbone, for layer_decay
     *,
     lr: float,
     head_lr_factor: float,
@@ -24,7 +25,6 @@ def sgd(
     nesterov: bool,
     weight_decay: float,
     layer_decay: float | None = None,
-    layers: Sequence[int] = (),
 ) -> Optimizer:
     """SGD with momentum; the head learns at `lr * head_lr_factor`. layer_decay: see `_decayed`."""
     if nesterov and momentum <= 0:
@@ -37,13 +37,13 @@ def sgd(
 def adamw(
     backbone: Parameters,
     head: Parameters,
+    layers: Sequence[int] = (),  # of each parameter of the backbone, for layer_decay
     *,
     lr: float,
     head_lr_factor: float,
     weight_decay: float,
     betas: tuple[float, float] = (0.9, 0.999),
     layer_decay: float | None = None,
-    layers: Sequence[int] = (),
 ) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019); the head learns at `lr * head_lr_factor`.
 
