@@ -202,8 +202,8 @@ MISTAKES = {
     "compile": (["model.compile=often"], "model.compile=often: expected true or false"),
     "settings of another optimizer": (
         ["experiment=published_freeze", "data.root=x", "optimizer=adamw"],
-        "optimizer=adamw takes lr, head_lr_factor, weight_decay, betas, layer_decay, not momentum, nesterov; "
-        "an experiment may have set them for another optimizer: remove them with "
+        "optimizer=adamw takes lr, head_lr_factor, weight_decay, betas, layer_decay, not momentum, "
+        "nesterov; an experiment may have set them for another optimizer: remove them with "
         "~optimizer.momentum ~optimizer.nesterov",
     ),
     "settings of another schedule": (
