@@ -52,7 +52,12 @@ def test_two_processes_give_what_one_gives(
     assert metrics[0] == pytest.approx(metrics[1], rel=1e-4)
 
 
-@pytest.mark.parametrize("mode", ["finetune", "freeze", "finetune averaging=swa mixing=mixup"])
+GROWING = "finetune resizing=progressive resizing.sizes=[24] resizing.epochs=[1]"
+
+
+@pytest.mark.parametrize(
+    "mode", ["finetune", "freeze", "finetune averaging=swa mixing=mixup", GROWING]
+)
 def test_what_cannot_be_shared_out_evenly_does_not_hang(
     mode: str, tiny: list[str], tmp_path: Path
 ) -> None:
