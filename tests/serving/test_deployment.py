@@ -22,6 +22,17 @@ from tests.inference.plain import make_model
 from tests.serving.conftest import LIMITS
 
 Started = Callable[..., tuple[TestClient, Service]]
+RECORD: dict[str, Any] = {  # what a run.json of an earlier version has
+    **dict.fromkeys(("model", "mode", "source", "protocol", "device", "precision"), ""),
+    **dict.fromkeys(("classes", "seed", "epochs", "horizon", "images_trained"), 1),
+    **{key: {} for key in ("split_sizes", "versions", "metrics")},
+    **dict.fromkeys(("boundary", "git_commit")),
+    "weights": "none",
+    "seconds": 1.0,
+    "reported": "best",
+    "reported_epoch": 1,
+    "finished": True,
+}
 
 
 def other_model(folder: Path) -> Path:
@@ -100,7 +111,7 @@ def test_what_is_no_better_than_the_current_model_is_not_taken(
     broken = make_model(tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"half of it")
     cases = {
-        leaky: "says deployable=false",
+        leaky: "is a throw-away run",
         broken: "cannot be loaded",
         tmp_path / "nowhere": "the last one goes on answering",
     }
@@ -146,19 +157,26 @@ def test_weights_are_read_once_they_are_whole(started: Started, model: Path) -> 
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "marked": ({"deployable": False}, "model.json says deployable=false"),
-    "leak": ({"leak": "12 photos of test"}, "saw photos of its test (leak=12 photos of test)"),
+    "throw-away": ({"deployable": False}, "is a throw-away run, trained to find photos"),
+    "leak": ({"leak": "published"}, "was trained with data.leak=published, on copies of its val"),
     "random": ({"weights": "random"}, "was trained from random weights"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("marked", ["model.json", "run.json"])
 def test_models_that_are_not_for_deployment(
-    case: str, command: Callable[..., int], model: Path, capfd: pytest.CaptureFixture[str]
+    case: str,
+    marked: str,
+    command: Callable[..., int],
+    model: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     marks, said = REFUSED[case]
-    card = json.loads((model / "model.json").read_text())
-    (model / "model.json").write_text(json.dumps(card | marks))
+    (model / "run.json").write_text(json.dumps(RECORD))
+    load_served(model, "cpu")  # as it was
+    record = json.loads((model / marked).read_text())
+    (model / marked).write_text(json.dumps(record | marks))
     assert command("serve.py", "run=runs/train/one", "port=0") == 1
     (line,) = [x for x in capfd.readouterr().err.splitlines() if "error" in x]
     assert said in line
@@ -176,7 +194,10 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "group": (["serving=cloud"], "Could not find 'serving/cloud'"),
     "host": (["host=no.such.host.invalid"], "cannot be listened on"),
     "folder": (["folder=runs/train/one/model.json"], "give another place with folder="),
+    "record": ([], "run.json is not readable JSON"),
+    "openness": ([], "openness.safetensors cannot be read"),
 }
+DAMAGED = {"record": "run.json", "openness": "openness.safetensors"}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -185,6 +206,8 @@ def test_mistakes_end_in_one_line(
 ) -> None:
     arguments, said = MISTAKES[mistake]
     run = [] if mistake in ("no run", "missing run") else ["run=runs/train/one"]
+    if mistake in DAMAGED:
+        (model / DAMAGED[mistake]).write_text("{")
     assert command("serve.py", *run, *arguments) == 1
     (line,) = [x for x in capfd.readouterr().err.splitlines() if "error" in x.lower()]
     assert said in line

@@ -86,13 +86,13 @@ def test_requests_go_through_the_network_together(
     started: Started, model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, service = started(max_delay=1.0)
-    inner, sizes = type(service.deployment.current.model).probabilities, []
+    inner, sizes = type(service.deployment.current.model).see, []
 
-    def counting(self: Any, pictures: torch.Tensor) -> np.ndarray:
+    def counting(self: Any, pictures: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         sizes.append(len(pictures))
         return inner(self, pictures)
 
-    monkeypatch.setattr(type(service.deployment.current.model), "probabilities", counting)
+    monkeypatch.setattr(type(service.deployment.current.model), "see", counting)
     told = asyncio.run(_together(client, [photo.read_bytes() for photo in photos[:16]]))
     assert sum(sizes) == 16
     assert max(sizes) <= 8  # max_batch
@@ -222,15 +222,15 @@ def test_more_than_may_wait_is_told_to_come_again(
     started: Started, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, service = started(limits=replace(LIMITS, waiting=4), max_batch=1)
-    inner = type(service.deployment.current.model).probabilities
+    inner = type(service.deployment.current.model).see
 
-    def slow(self: Any, pictures: torch.Tensor) -> np.ndarray:
+    def slow(self: Any, pictures: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         import time
 
         time.sleep(0.05)
         return inner(self, pictures)
 
-    monkeypatch.setattr(type(service.deployment.current.model), "probabilities", slow)
+    monkeypatch.setattr(type(service.deployment.current.model), "see", slow)
     told = asyncio.run(_together(client, [photos[0].read_bytes()] * 12))
     found = {each.status_code for each in told}
     assert found == {200, 503}
@@ -268,12 +268,12 @@ def test_health_is_503_where_the_model_does_not_answer(
     told = client.get("/health")
     assert (told.status_code, told.json()["ready"], told.json()["problems"]) == (200, True, [])
 
-    def broken(self: Any, pictures: torch.Tensor) -> np.ndarray:
+    def broken(self: Any, pictures: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         raise RuntimeError("CUDA error: an illegal memory access")
 
     service._batcher.answered = -1e9
     with monkeypatch.context() as patched:
-        patched.setattr(type(service.deployment.current.model), "probabilities", broken)
+        patched.setattr(type(service.deployment.current.model), "see", broken)
         assert client.post("/predict", content=photos[0].read_bytes()).status_code == 503
         told = client.get("/health")
         assert (told.status_code, told.json()["ready"]) == (503, False)

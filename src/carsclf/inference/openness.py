@@ -10,6 +10,7 @@ combines tests.
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -110,12 +111,20 @@ class Openness:
 
     def score(self, embeddings: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """(n,) float32 in [0, 1]; 5 % of validation photos lie above THRESHOLD."""
-        far = self.distances.surprise(distance(embeddings, self.bank, self.k))
+        far = self.distances.surprise(self._distance(embeddings))
         return self.both.share(far + self.energies.surprise(energy(logits))).astype(np.float32)
 
     def remoteness(self, embeddings: np.ndarray) -> np.ndarray:
         """(n,) float32 in [0, 1]: the distance alone, by the share of validation that is nearer."""
-        return self.distances.share(distance(embeddings, self.bank, self.k)).astype(np.float32)
+        return self.distances.share(self._distance(embeddings)).astype(np.float32)
+
+    def _distance(self, embeddings: np.ndarray) -> np.ndarray:
+        return distance(embeddings, self._rows, self.k)
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """The bank as `distance` multiplies it: to convert it takes longer than one picture's."""
+        return self.bank.astype(np.float32)
 
     @property
     def digest(self) -> str:

@@ -158,11 +158,6 @@ class TrainedModel:
             return error
 
     @torch.inference_mode()
-    def probabilities(self, pictures: torch.Tensor) -> np.ndarray:
-        """(n, k) float32 of pictures as evaluation shows them, (n, 3, size, size) uint8."""
-        return torch.from_numpy(self.see(pictures)[1]).softmax(1).numpy()
-
-    @torch.inference_mode()
     def see(self, pictures: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings (n, width) and logits (n, k), float32, of uint8 pictures (n, 3, h, w)."""
         batch = self.normalise(pictures.to(self.device, non_blocking=True))

@@ -16,7 +16,9 @@ class Pictured(BaseModel):
     predicted: str
     probability: float
     top: list[Ranked] = Field(description="the most probable classes, best first")
-    openness: float | None = Field(description="how much it looks like none of the classes")
+    openness: float | None = Field(
+        description="how unlike it is to all that was trained on, 0 to 1; null: not measured"
+    )
 
 
 class Answer(BaseModel):

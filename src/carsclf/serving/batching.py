@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from carsclf.serving.deployment import Served, openness
+from carsclf.serving.deployment import Said, Served
 from carsclf.serving.refusal import Refusal
 from carsclf.serving.settings import Limits
 
@@ -55,14 +54,6 @@ class Place:
         self.bytes += size
         self.gate.pictures += pictures
         self.gate.bytes += size
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the network said of one picture. probabilities: (k,) float32."""
-
-    probabilities: np.ndarray
-    openness: float | None
 
 
 @dataclass(frozen=True)
@@ -132,10 +123,7 @@ class Batcher:
     def _answer(self, batch: list[Waiting]) -> None:
         loop = batch[0].answer.get_loop()
         try:
-            pictures = torch.stack([item.picture for item in batch])
-            probabilities = batch[0].served.model.probabilities(pictures)
-            scores = openness(batch[0].served, pictures, probabilities)
-            said = [Said(row, score) for row, score in zip(probabilities, scores, strict=True)]
+            said = batch[0].served.say(torch.stack([item.picture for item in batch]))
             self.answered = time.monotonic()
         except Exception as error:  # of one batch; the next may fare better
             loop.call_soon_threadsafe(_fail, batch, error)

@@ -1,7 +1,6 @@
 """The model that answers, and the folder or link from which the next one is taken."""
 
 import hashlib
-import json
 import logging
 import threading
 from collections.abc import Callable
@@ -14,11 +13,21 @@ import torch
 from carsclf.data.images import file_identity
 from carsclf.errors import CheckpointError, one_line
 from carsclf.files import AnyPath
+from carsclf.inference.bank import find_openness
+from carsclf.inference.openness import Openness
 from carsclf.inference.predict import TrainedModel, load_model
-from carsclf.records import RunFolder
+from carsclf.records import RunFolder, why_not_deployable
 
 log = logging.getLogger(__name__)
 EVERY = 1.0  # seconds between two looks at the folder
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said of one picture. probabilities: (k,) float32."""
+
+    probabilities: np.ndarray
+    openness: float | None  # as predict.py has it; None where it was not measured for the run
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +35,22 @@ class Served:
     """A model with what names it in every answer."""
 
     model: TrainedModel
+    openness: Openness | None
     run: str  # the run folder's name
     sha256: str  # of model.safetensors
 
     @property
     def version(self) -> str:
         return f"{self.run}@{self.sha256[:16]}"
+
+    def say(self, pictures: torch.Tensor) -> list[Said]:
+        """Of pictures as evaluation shows them, (n, 3, size, size) uint8, in one pass."""
+        embeddings, logits = self.model.see(pictures)
+        rows = torch.from_numpy(logits).softmax(1).numpy()
+        if self.openness is None:
+            return [Said(row, None) for row in rows]
+        scores = self.openness.score(embeddings, logits).tolist()
+        return [Said(row, score) for row, score in zip(rows, scores, strict=True)]
 
 
 def load_served(folder: AnyPath, device: str = "auto") -> Served:
@@ -44,45 +63,17 @@ def load_served(folder: AnyPath, device: str = "auto") -> Served:
     weights = RunFolder(root).weights
     before = file_identity(weights)
     model = load_model(root, device=device)
-    refuse_unfit(root, model.card.weights)
-    size = model.card.eval_transform["size"]
-    model.predict(np.zeros((size, size, 3), np.uint8))
+    if why := why_not_deployable(root):
+        raise CheckpointError(f"not to be deployed: {why}")
+    openness = find_openness(root, model)
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if file_identity(weights) != before:
         raise CheckpointError(f"{weights} changed while it was read: start again")
-    return Served(model, root.name, digest)
-
-
-def refuse_unfit(root: Path, weights: str) -> None:
-    """Raises CheckpointError for a model that is marked as unfit to be deployed."""
-    if weights == "random":
-        raise CheckpointError(
-            f"{root} was trained from random weights, as no ImageNet weights could be had: train "
-            "it again with model.weights=imagenet, or model.weights=none if that was meant"
-        )
-    for path in (RunFolder(root).card, RunFolder(root).run):
-        marks = json.loads(path.read_text()) if path.is_file() else {}
-        if marks.get("deployable") is False:
-            raise CheckpointError(
-                f"{root} is not for deployment: {path.name} says deployable=false"
-            )
-        if marks.get("leak"):
-            raise CheckpointError(
-                f"{root} is not for deployment: {path.name} says that its training saw photos of "
-                f"its test (leak={marks['leak']})"
-            )
-
-
-def openness(
-    served: Served, pictures: torch.Tensor, probabilities: np.ndarray
-) -> list[float | None]:
-    """How much each picture looks like none of the classes; None where that is not measured.
-
-    pictures: (n, 3, size, size) uint8, probabilities: (n, k). No score exists yet: what computes
-    one belongs here, and is logged with each prediction.
-    """
-    return [None] * len(probabilities)
+    served = Served(model, openness, root.name, digest)
+    size = model.card.eval_transform["size"]
+    served.say(model.transform(torch.zeros(3, size, size, dtype=torch.uint8))[None])
+    return served
 
 
 class Deployment:
@@ -138,6 +129,8 @@ class Deployment:
 
     def _identity(self) -> list[str | int] | None:
         """Changes with the files that make the model; None where they are not there."""
-        root = Path(self._run).expanduser().resolve()
-        card, weights = (file_identity(p) for p in (RunFolder(root).card, RunFolder(root).weights))
-        return [str(root), *card, *weights] if card and weights else None
+        files = RunFolder(Path(self._run).expanduser().resolve())
+        card, weights = file_identity(files.card), file_identity(files.weights)
+        if not card or not weights:
+            return None
+        return [str(files.root), *card, *weights, *(file_identity(files.openness) or [])]

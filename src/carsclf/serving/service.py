@@ -16,9 +16,9 @@ from carsclf.errors import CarsclfError
 from carsclf.inference.predict import Prediction
 from carsclf.machine.devices import available_cores
 from carsclf.serving.answers import Answer, Pictured, Ranked
-from carsclf.serving.batching import Batcher, Gate, Said
+from carsclf.serving.batching import Batcher, Gate
 from carsclf.serving.database import Database
-from carsclf.serving.deployment import Deployment, Served
+from carsclf.serving.deployment import Deployment, Said, Served
 from carsclf.serving.evaluations import Evaluation, keep_evaluations
 from carsclf.serving.log import PredictionLog
 from carsclf.serving.pictures import Seen, Upload, see
