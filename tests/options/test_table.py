@@ -111,6 +111,7 @@ BAD: dict[str, list[Any]] = {
     "optimizer.weight_decay": [-1e-4, None],
     "optimizer.momentum": [1, -0.1, None],
     "optimizer.nesterov": [1, "yes", None],
+    "optimizer.warmup_epochs": [-0.5, None, "auto"],
     "optimizer.betas": [0.9, [0.9], [0.9, 1.0], [0.9, 0.9, 0.9], None],
     "schedule.factor": [1, -0.1, None],
     "schedule.patience": [-1, 1.5, True, None],

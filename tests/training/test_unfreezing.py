@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -11,6 +12,7 @@ from timm.models import create_model
 
 from carsclf.errors import ConfigError
 from carsclf.records import RunFolder
+from carsclf.training.build import make_network
 from carsclf.training.checks import check_training
 from carsclf.training.modules import TransferModule
 from carsclf.training.run import fit
@@ -31,6 +33,31 @@ def test_stages_by_hand() -> None:
     assert set(gradual(network, ("fc",), epochs=[1]).values()) == {1}  # as fastai's fine_tune
     with pytest.raises(ConfigError, match="trains 5 stages"):
         gradual(network, ("fc",), epochs=[1, 2, 3, 4, 5, 6])
+
+
+def test_fine_tune_is_the_head_alone_and_then_everything_at_rates_by_depth(
+    tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    """As fastai's: in the first epoch nothing but the head moves, in the second all of it."""
+    config = config_of("experiment=fine_tune", *tiny, "reported=last")
+    kept: list[dict[str, torch.Tensor]] = []
+
+    def keep(*told: object) -> None:
+        kept.append(torch.load(RunFolder(tmp_path).last, weights_only=True)["state_dict"])
+
+    fit(config, tmp_path, on_epoch=keep)
+    before = make_network(config, 3)[0]
+    names = [name for name, _ in before.named_parameters()]
+    for old, new, moves in (
+        (before.state_dict(), kept[0], names[-2:]),
+        ({n.removeprefix("rest."): t for n, t in kept[0].items()}, kept[1], names),
+    ):
+        assert [n for n in names if not torch.equal(old[n], new[f"rest.{n}"])] == moves
+    rates = pd.read_csv(RunFolder(tmp_path).metrics).iloc[0]
+    depths = [int(c.rpartition("-")[2]) for c in rates.index if c.startswith("lr/backbone-")]
+    assert len(depths) > 3
+    for n in depths:
+        assert rates[f"lr/backbone-{n}"] / rates["lr/head"] == pytest.approx(0.8**n / 5)
 
 
 def test_what_waits_stays_and_costs_no_backward(

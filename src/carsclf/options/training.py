@@ -148,6 +148,7 @@ CHANGES: Table = {
             "nesterov": Flag(),
             "layer_decay": Number(above=0, at_most=1) | Null(),
             "betas": Items(Number(at_least=0, below=1), count=2),
+            "warmup_epochs": Number(at_least=0),
         },
     ),
     **below(

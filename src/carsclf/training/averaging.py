@@ -65,18 +65,31 @@ class Average(AveragedModel):
     ) -> None:
         """Takes the weights, if this epoch counts, and computes BatchNorm's statistics anew.
 
-        From the epoch's pictures once more, unmixed, as they will be evaluated; of several
-        processes the mean is taken. inputs: of a batch what the network takes; size: of a
-        mini-batch, where batches are chunks.
+        See `renew_statistics`.
         """
         if self.each != "epoch" or trainer.current_epoch < self.first:
             return
         self.update_parameters(network)
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
-            again = _again(trainer, inputs, size)
-            for norm in new_statistics(self.module, network, again):
-                for tensor in (norm.running_mean, norm.running_var):
-                    tensor.copy_(trainer.strategy.reduce(tensor, reduce_op="mean"))
+        renew_statistics(self.module, network, trainer, inputs, size)
+
+
+def renew_statistics(
+    average: nn.Module,
+    network: nn.Module,
+    trainer: pl.Trainer,
+    inputs: Callable[[Item], torch.Tensor],
+    size: int | None,
+) -> None:
+    """Computes an average's BatchNorm statistics, at the end of an epoch; `network` trains.
+
+    From the epoch's pictures once more, unmixed, as they will be evaluated; of several processes
+    the mean is taken. inputs: of a batch what the network takes; size: of a mini-batch, where
+    batches are chunks.
+    """
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        for norm in new_statistics(average, network, _again(trainer, inputs, size)):
+            for tensor in (norm.running_mean, norm.running_var):
+                tensor.copy_(trainer.strategy.reduce(tensor, reduce_op="mean"))
 
 
 def _again(

@@ -169,6 +169,9 @@ def make_module(
         own = [layers[name] for name in names if not in_heads(name, halves.heads)]
         optimizer = partial(optimizer, layers=own)
     world = trainer.world_size
+    steps = optimizer_steps(inputs.batches_per_epoch(world), trainer)
+    if option_of(config.optimizer) == "schedule_free":
+        optimizer = partial(optimizer, steps=steps)
     batches = [inputs.batches_per_epoch(world, p.batch_size) for p in phases_of(config)]
     module = TransferModule(
         halves.rest,
@@ -179,7 +182,7 @@ def make_module(
         optimizer=optimizer,
         schedule=instantiate(config.schedule),
         horizon=config.trainer.max_epochs,
-        steps=optimizer_steps(inputs.batches_per_epoch(world), trainer),
+        steps=steps,
         steps_each=[optimizer_steps(n, trainer) for n in batches],
         seed=config.seed,
         label_smoothing=config.mode.label_smoothing,

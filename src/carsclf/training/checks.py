@@ -48,13 +48,13 @@ def check_training(config: DictConfig) -> None:
 
 
 def check_lengths(config: DictConfig) -> None:
-    """Refuses what of a schedule the training would not live to see the end of."""
+    """Refuses what of a schedule or warm-up the training would not live to see the end of."""
     schedule, epochs = config.schedule, config.trainer.max_epochs
-    for key in ("warmup_epochs", "cycle_epochs"):
-        if (length := schedule.get(key, 0)) > epochs:
-            raise ConfigError(
-                f"schedule.{key}={length}: expected at most trainer.max_epochs={epochs}"
-            )
+    lengths = {f"schedule.{key}": schedule.get(key, 0) for key in ("warmup_epochs", "cycle_epochs")}
+    lengths["optimizer.warmup_epochs"] = config.optimizer.get("warmup_epochs", 0)
+    for key, length in lengths.items():
+        if length > epochs:
+            raise ConfigError(f"{key}={length}: expected at most trainer.max_epochs={epochs}")
     if "decay_share" in schedule:
         stable = stable_epochs(schedule, epochs)
         if schedule.warmup_epochs > stable + TINY:

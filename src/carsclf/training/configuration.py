@@ -19,6 +19,7 @@ from carsclf.options.training import LR_FINDER, NAMING, REQUIRED, TRAINING
 from carsclf.training.gan_checks import check_gan
 from carsclf.training.growing import check_head, check_throw_away, settle_mapping
 from carsclf.training.leak import check_follow_up
+from carsclf.training.schedule_free import check_schedule_free
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
 TRICKS = ("mixing", "class_weights", "averaging")  # which runs of earlier versions do not have
@@ -57,6 +58,7 @@ def training_part(config: DictConfig) -> DictConfig:
     check_resizing(plain)
     check_layers(plain)
     check_unfreezing(plain)
+    check_schedule_free(plain)
     if option_of(plain.optimizer) in WHOLE:
         check_whole(plain)
     elif option_of(plain.schedule) == "penalties":

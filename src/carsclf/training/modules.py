@@ -21,8 +21,9 @@ from carsclf.models.adapt import merged
 from carsclf.models.boundary import Prefix, join, key_of
 from carsclf.models.networks import split_parameters
 from carsclf.models.pixels import Normalise
-from carsclf.training.averaging import Average, learns
+from carsclf.training.averaging import Average, learns, renew_statistics
 from carsclf.training.class_weights import loss_of
+from carsclf.training.schedule_free import take_average, take_steps
 from carsclf.training.schedules import Schedule
 from carsclf.training.validation import Validation, mean_metric
 
@@ -165,6 +166,7 @@ class TransferModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.epoch_metrics = {}  # an epoch without validation has no figures of an earlier one
+        take_steps(self.optimizers(use_pl_optimizer=False))
         if self.begins:
             for name, first in self.begins.items():
                 self.rest.get_parameter(name).requires_grad_(self.current_epoch >= first)
@@ -183,8 +185,13 @@ class TransferModule(pl.LightningModule):
         if self.automatic_optimization and self.trainer.global_step > self._steps_seen:
             self._steps_seen = self.trainer.global_step
             self._after_step()
-        if self.average is not None and self.trainer.is_last_batch:
-            self.average.after_epoch(self.rest, self.trainer, self._inputs, self.mini_batch)
+        if self.trainer.is_last_batch:
+            again = (self.trainer, self._inputs, self.mini_batch)
+            if self.average is not None:
+                self.average.after_epoch(self.rest, *again)
+            if take_average(self.optimizers(use_pl_optimizer=False)):
+                renew_statistics(self.rest, self.rest, *again)
+                self.train()
 
     def _after_step(self) -> None:
         if self.average is None or not self.average.holds(self.current_epoch):

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from carsclf.errors import ConfigError
 from carsclf.features.head_grid import HeadGrid
+from carsclf.training.schedule_free import library
 
 Parameters = list[nn.Parameter]
 ITERATIONS = 10  # of L-BFGS in one epoch
@@ -52,6 +53,36 @@ def adamw(
     decayed = _decayed(backbone, layer_decay, layers)
     groups = _groups(decayed, head, lr, head_lr_factor, weight_decay)
     return torch.optim.AdamW(groups, lr=lr, betas=(betas[0], betas[1]), fused=True)
+
+
+def schedule_free(
+    backbone: Parameters,
+    head: Parameters,
+    *,
+    lr: float,
+    head_lr_factor: float,
+    weight_decay: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    warmup_epochs: float = 0.0,
+    layer_decay: float | None = None,
+    layers: Sequence[int] = (),
+    steps: int = 0,
+) -> Optimizer:
+    """AdamW at a constant rate whose average is judged (Defazio et al. 2024); groups as `adamw`'s.
+
+    steps: of an epoch; the rate rises in a line over the first `warmup_epochs` of them, which count
+    less in the average. Its parameters take steps until carsclf.training.schedule_free puts the
+    average there. Raises ConfigError where the library is not installed.
+    """
+    decayed = _decayed(backbone, layer_decay, layers)
+    optimizer = library().AdamWScheduleFree(
+        _groups(decayed, head, lr, head_lr_factor, weight_decay),
+        lr=lr,
+        betas=(betas[0], betas[1]),
+        warmup_steps=round(warmup_epochs * steps),
+    )
+    optimizer.train()
+    return optimizer
 
 
 def lbfgs(backbone: Parameters, head: Parameters, *, weight_decay: float) -> Optimizer:

@@ -20,6 +20,7 @@ from carsclf.analysis.range_test import Smoothed
 from carsclf.data.loaders import Item, SplitLoaders
 from carsclf.machine.precision import autocast
 from carsclf.training.modules import TransferModule
+from carsclf.training.schedule_free import at_rate_itself
 
 EXPLODED = 4  # times the lowest smoothed loss, as fastai's
 
@@ -64,7 +65,7 @@ class _Steps:
     ) -> None:
         self.device, self.precision = trainer.strategy.root_device, str(trainer.precision)
         self.module = copy.deepcopy(module).to(self.device)
-        self.optimizer = self.module.new_optimizer()
+        self.optimizer = at_rate_itself(self.module.new_optimizer())
         self.ratios = [group["lr"] / lr for group in self.optimizer.param_groups]
         self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
         self.together = trainer.accumulate_grad_batches

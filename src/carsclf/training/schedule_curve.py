@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from carsclf.figures.rates import draw_schedule
 from carsclf.training.configuration import WHOLE, option_of
 from carsclf.training.modules import TransferModule
+from carsclf.training.schedule_free import warmed
 from carsclf.training.schedules import Schedule
 
 MOST = 5000  # steps: more than a figure has room for
@@ -54,7 +55,7 @@ def curve(
         for i, (epoch, step, n) in enumerate(begins):
             if i % every == 0:
                 rows += [
-                    (epoch + step / n, group["name"], group["lr"], _momentum(group))
+                    (epoch + step / n, group["name"], warmed(group, i), _momentum(group))
                     for group in optimizer.param_groups
                 ]
             schedule.after_step(steps / n)
