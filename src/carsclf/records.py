@@ -21,10 +21,11 @@ LEAKED = (
 def refuse_leaked(leak: str | None, what: str) -> None:
     """Raises ConfigError for what must not be made of a leaked run; leak: as in its records."""
     if leak:
-        raise ConfigError(_leaked(leak, what))
+        raise ConfigError(leak_told(leak, what))
 
 
-def _leaked(leak: str, what: object) -> str:
+def leak_told(leak: str, what: object) -> str:
+    """Why nothing is made of a leaked run, in one line."""
     return (
         f"{what} was trained with data.leak={leak}, on copies of its validation photos: it is "
         "there to be measured, and for nothing else; take a run without a leak"
@@ -101,52 +102,6 @@ class ModelCard(JsonRecord):
     def rows(self) -> list[str]:
         """The classes of the head's rows in order: the parts, where some are told as one."""
         return [*self.parts] or self.class_names
-
-
-@dataclass(frozen=True)
-class Synthetic(JsonRecord):
-    """What `synthetic.json` says of a folder of made pictures, `<class name>/*.png` or .jpg.
-
-    sources: of each picture (its path below the folder) the id of the photo it was made of;
-    trained_on: the ids of all photos that a generator saw. One of the two has to be there. made_by:
-    settings; `split_seed` and `crop` are those of the data.
-    """
-
-    kind: str  # wgan, style, ...
-    classes: list[str]
-    seed: int
-    made_by: dict[str, Any]
-    sources: dict[str, str] | None = None
-    trained_on: list[str] | None = None
-    split: str = "train"  # whose photos they were made of
-    styles: dict[str, str] | None = None  # of each picture, where they were made in several
-
-    def mistake(self) -> str | None:
-        """What of it is not as it should be."""
-
-        def texts(values: Any) -> bool:
-            return isinstance(values, list) and all(isinstance(v, str) and v for v in values)
-
-        if not isinstance(self.kind, str) or not self.kind:
-            return "kind: expected a word, such as wgan or style"
-        if not texts(self.classes) or not self.classes:
-            return "classes: expected a list of class names"
-        if not isinstance(self.made_by, dict):
-            return "made_by: expected settings by name"
-        if self.sources is None and self.trained_on is None:
-            return (
-                "sources or trained_on is missing, so nobody knows of which photos the pictures "
-                "were made; trained_on: [] where it was none"
-            )
-        if self.sources is not None and not (
-            isinstance(self.sources, dict) and texts([*self.sources, *self.sources.values()])
-        ):
-            return "sources: expected the id of a photo for the path of each picture"
-        if self.trained_on is not None and not texts(self.trained_on):
-            return "trained_on: expected a list of ids of photos"
-        if self.split != "train":
-            return f"made of photos of {self.split}, to measure by: nothing may train on them"
-        return None
 
 
 @dataclass(frozen=True)
@@ -271,33 +226,6 @@ class RunFolder(Folder):
 
     def per_class(self, split: str) -> Path:
         return self.root / "predictions" / f"{split}_per_class.csv"
-
-
-def why_not_deployable(folder: AnyPath) -> str | None:
-    """Why a run's model, or an ensemble with it, must not be deployed, in one line; else None.
-
-    A throw-away run, a leak, random weights that nobody asked for, as model.json or run.json says.
-    Raises CheckpointError where there is no model, or either cannot be read.
-    """
-    files = RunFolder(folder)
-    if files.ensemble.is_file() and not files.card.is_file():
-        members = Ensemble.read(files.ensemble).members
-        return next((why for member in members if (why := why_not_deployable(member))), None)
-    told: list[ModelCard | Run] = [ModelCard.read(files.card)]
-    if files.run.is_file():  # a model may be used without it
-        told.append(Run.read(files.run))
-    if not all(each.deployable for each in told):
-        return (
-            f"{files.root} is a throw-away run, trained to find photos: train it without throw_away"
-        )
-    if leak := next((each.leak for each in told if each.leak), None):
-        return _leaked(leak, files.root)
-    if any(each.weights == "random" for each in told):
-        return (
-            f"{files.root} was trained from random weights, as no ImageNet weights could be had: "
-            "train it with model.weights=imagenet, or model.weights=none if that was meant"
-        )
-    return None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from carsclf.data.build import cutoff, make_data
 from carsclf.errors import ConfigError
+from carsclf.inference.deployable import why_not_deployable
 from carsclf.inference.predict import load_model
 from carsclf.inference.split import How, open_run, predict_split
 from carsclf.records import (
@@ -22,7 +23,6 @@ from carsclf.records import (
     Predictions,
     Run,
     RunFolder,
-    why_not_deployable,
 )
 from carsclf.training.build import make_network
 from carsclf.training.growing import place_new_rows

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from carsclf.data.decoding import SUFFIXES
+from carsclf.data.made import Synthetic
 from carsclf.data.samples import Sample, Source, absolute, list_some, shown
 from carsclf.data.splits import Splits
 from carsclf.errors import CheckpointError, ConfigError, DataError, nearest
-from carsclf.records import Synthetic
 
 RECORD = "synthetic.json"
 

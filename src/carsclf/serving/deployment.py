@@ -14,9 +14,10 @@ from carsclf.data.images import file_identity
 from carsclf.errors import CheckpointError, one_line
 from carsclf.files import AnyPath
 from carsclf.inference.bank import find_openness
+from carsclf.inference.deployable import why_not_deployable
 from carsclf.inference.openness import Openness
 from carsclf.inference.predict import TrainedModel, load_model
-from carsclf.records import RunFolder, why_not_deployable
+from carsclf.records import RunFolder
 
 log = logging.getLogger(__name__)
 EVERY = 1.0  # seconds between two looks at the folder

@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.made import Synthetic
 from carsclf.data.samples import absolute
 from carsclf.data.splits import shuffled
 from carsclf.errors import CarsclfError, ConfigError
@@ -23,7 +24,7 @@ from carsclf.models.networks import build_network
 from carsclf.options.command_line import argument, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.table import STYLIZE
-from carsclf.records import RANDOM_WEIGHTS, Synthetic
+from carsclf.records import RANDOM_WEIGHTS
 from carsclf.styles.decoder import CROP, encoder_key, read_decoder, train_decoder, write_decoder
 from carsclf.styles.network import Decoder, Encoder
 from carsclf.styles.pictures import (

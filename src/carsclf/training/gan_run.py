@@ -15,11 +15,12 @@ from pytorch_lightning.callbacks import Callback
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.extra import RECORD, class_folder
+from carsclf.data.made import Synthetic
 from carsclf.errors import ConfigError
 from carsclf.figures.contact_sheet import contact_sheet
 from carsclf.files import AnyPath, atomic_write
 from carsclf.machine.memory import keep_freed_memory
-from carsclf.records import RunFolder, Synthetic
+from carsclf.records import RunFolder
 from carsclf.training.callbacks import EpochEnd, EpochProgress, OnEpoch
 from carsclf.training.checks import lightning_mistakes
 from carsclf.training.finish import git_commit, surroundings
