@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 from safetensors.torch import load_file
 
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.resizing import growing
 from carsclf.errors import CarsclfError
 from carsclf.inference.split import How, open_run
 from carsclf.records import Run, RunFolder
+from carsclf.training.configuration import phases_of
 from carsclf.training.run import fit
 from tests.conftest import until
 
@@ -284,3 +287,34 @@ def test_evaluation_needs_them_no_more(tiny: list[str], config_of: Make, tmp_pat
     fit(config_of(*tiny, f"data.extra=[{made}]"), tmp_path / "run")
     made.rename(tmp_path / "gone")
     assert len(open_run(tmp_path / "run", How("train")).data.to_train) == 48
+
+
+@pytest.mark.parametrize("names", [["class 0", "class 2"], ["first", "first"]])
+def test_classes_renamed_since_or_before(
+    names: list[str], tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    """class 0 and class 2 are one now; the pictures have the old names or the new one."""
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text("rename: {class 0: first, class 2: first}\n")
+    made = make(tmp_path / "made", trained_on=[], classes=list(dict.fromkeys(names)))
+    data = data_of(config_of, *tiny, f"data.mapping={mapping}", f"data.extra=[{made}]")
+    assert data.class_names == ["first", "class 1"]
+    assert [s.target for s in data.extra["wgan"]] == [0] * 4 * len(set(names))
+
+
+def test_growing_pictures_show_them_too(tiny: list[str], config_of: Make, tmp_path: Path) -> None:
+    small = ["resizing=progressive", "resizing.sizes=[16]", "resizing.epochs=[1]"]
+    made = make(tmp_path / "made", trained_on=[])
+    options = [*tiny, *small, "augmentation=none", f"data.extra=[{made}]", "mode=finetune"]
+    config = config_of(*options)
+    data = make_data(config)[0]
+    grown = growing(
+        data,
+        phases_of(config),
+        transform=config.data.transform,
+        interpolation=config.data.interpolation,
+        augmentation=instantiate(config.augmentation),
+    )
+    shown = torch.cat([b["pictures"] for b in grown.train_dataloader()])
+    assert shown.shape[-1] == 16
+    assert len(shown) == len(data.splits["train"]) + 12

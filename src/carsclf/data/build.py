@@ -94,14 +94,14 @@ def build_data(
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
     check_crop(source.samples, crop, margin)
     refuse_made(source)
-    made = read_extra(extra or (), source, crop=crop)
+    named = ClassMapping(**(mapping or {}))
+    made = read_extra(extra or (), source.class_names, named, crop=crop)
     rules = {train.stored, evaluation.stored} if packed else set()
     packs, why = _decoded(cache, _with_made(source, made), rules, crop, margin)
     left_out, made = _readable_made(why, made, skip=skip_unreadable)
     known = {sample.id for sample in source.samples}
     exclusion = None if exclude is None else read_exclusion(exclude, known)
     whole = source = _readable(source, left_out, skip=skip_unreadable)
-    named = ClassMapping(**(mapping or {}))
     if mapping:
         rank_zero_only(log.info)("%s", named.told(source.class_names))
         whole = source = named.applied(source)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from carsclf.data.decoding import SUFFIXES
 from carsclf.data.made import Synthetic
+from carsclf.data.mapping import ClassMapping
 from carsclf.data.samples import Sample, Source, absolute, list_some, shown
 from carsclf.data.splits import Splits
 from carsclf.errors import CheckpointError, ConfigError, DataError, nearest
@@ -53,23 +54,27 @@ def refuse_made(source: Source) -> None:
                 )
 
 
-def read_extra(folders: Sequence[str], source: Source, *, crop: str) -> list[Made]:
+def read_extra(
+    folders: Sequence[str], class_names: Sequence[str], mapping: ClassMapping, *, crop: str
+) -> list[Made]:
     """The folders that `data.extra` names. Raises DataError and ConfigError in one line.
 
-    source: of the photos, with all its classes; crop: how these are read.
+    class_names: all of the photos', before `mapping`, which holds for made pictures too, whether
+    they were made before or after it; crop: how the photos are read.
     """
     places = [absolute(folder).resolve() for folder in folders]
     if twice := [place for place in places if places.count(place) > 1]:
         raise ConfigError(f"data.extra names {twice[0]} twice: once is enough")
-    return [_read(place, source, crop) for place in places]
+    names = list(dict.fromkeys(map(mapping.name, class_names)))
+    return [_read(place, names, mapping, crop) for place in places]
 
 
-def _read(folder: Path, source: Source, crop: str) -> Made:
+def _read(folder: Path, names: list[str], mapping: ClassMapping, crop: str) -> Made:
     record = _record(folder)
-    if unknown := [name for name in record.classes if name not in source.class_names]:
+    if unknown := [name for name in record.classes if mapping.name(name) not in names]:
         raise DataError(
             f"data.extra: {folder} has pictures of {len(unknown)} classes that the photos lack: "
-            f"{list_some(unknown, 5)}; {nearest(unknown[0], source.class_names)} They were made "
+            f"{list_some(unknown, 5)}; {nearest(unknown[0], names)} They were made "
             "for other data, or classes were renamed"
         )
     made = record.made_by.get("crop", "none")
@@ -78,9 +83,11 @@ def _read(folder: Path, source: Source, crop: str) -> Made:
             f"data.extra: {folder} was made of photos with data.crop={made}, and this training has "
             f"data.crop={crop}: give both the same"
         )
-    index = {name: i for i, name in enumerate(source.class_names)}
+    index = {name: i for i, name in enumerate(names)}
     samples = [
-        Sample(path.as_posix(), path, index[name])  # a whole path, which is no photo's id
+        Sample(
+            path.as_posix(), path, index[mapping.name(name)]
+        )  # a whole path, which is no photo's id
         for name in record.classes
         for path in _pictures(folder, name)
     ]
@@ -91,7 +98,7 @@ def _read(folder: Path, source: Source, crop: str) -> Made:
                 f"data.extra: {folder}/{RECORD} does not say of which photo {len(of)} pictures "
                 f"were made: {list_some(sorted(of), 3)}; remove them, or make the folder anew"
             )
-    return Made(record, Source(record.kind, folder, source.class_names, samples))
+    return Made(record, Source(record.kind, folder, names, samples))
 
 
 def _record(folder: Path) -> Synthetic:
