@@ -57,7 +57,9 @@ GRAMMAR = {
     "optimizer=choice(sgd,adamw)": choices("optimizer", "sgd", "adamw"),
     "optimizer=sort(sgd,adamw)": choices("optimizer", "adamw", "sgd"),
     "data.batch_size=shuffle(9,8,7,6,5,4,3,2)": choices(BATCH, 9, 8, 7, 6, 5, 4, 3, 2),
-    "optimizer=glob(*,exclude=[lbfgs,head_grid])": choices("optimizer", "adamw", "sgd"),
+    "optimizer=glob(*,exclude=[lbfgs,head_grid,schedule_free])": choices(
+        "optimizer", "adamw", "sgd"
+    ),
     "optimizer.nesterov=true,false": choices("optimizer.nesterov", True, False),
     "optimizer.betas=[0.9,0.99],[0.8,0.9]": choices("optimizer.betas", [0.9, 0.99], [0.8, 0.9]),
     "model.name='a, b',\"c'\"": choices("model.name", "a, b", "c'"),

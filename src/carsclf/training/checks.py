@@ -133,9 +133,10 @@ def check_size(network: nn.Module, name: str, size: int, args: dict[str, Any]) -
     # not every network goes that way
     if (reason := passes(create(name, **args), size, classes)) is None:
         return
+    told: dict[str, Any] = {**args, "dynamic_img_size": True}
     what = "take another size, or a network that takes any, as most convolutional ones do"
     try:
-        if passes(create(name, **args, dynamic_img_size=True), size, classes) is None:
+        if passes(create(name, **told), size, classes) is None:
             what = "with +model.args.dynamic_img_size=true it can"
     except ConfigError:
         pass  # it does not know that argument
