@@ -19,6 +19,7 @@ from carsclf.report.context import Context, Price
 from carsclf.report.dashboards import Destination, upload, workspaces
 from carsclf.report.glance import glance
 from carsclf.report.labels import told_apart
+from carsclf.report.log import of_log, report_log
 from carsclf.report.material import read_material
 from carsclf.report.page import Desk, Page
 from carsclf.report.pairs import make_pairs
@@ -32,6 +33,8 @@ ORDER = (models, search, cost, parallel, mistakes, confidence, method)
 def report(config: DictConfig) -> Path:
     """Writes the page, its tables and figures into `folder`; returns the page's path."""
     config = checked(config, REPORT)
+    if of_log(config):
+        return report_log(config)
     price: Any = OmegaConf.to_container(config.cost)
     if unknown := set(price) - {field.name for field in fields(Price)}:
         raise ConfigError(
@@ -40,7 +43,7 @@ def report(config: DictConfig) -> Path:
     page = write_report(
         runs=_folders(config.runs, "runs"),
         studies=_folders(config.studies, "studies"),
-        folder=Path(config.folder),
+        folder=Path(config.folder or "runs/report"),
         price=Price(**price),
         gallery=config.gallery,
         attention=config.attention,
