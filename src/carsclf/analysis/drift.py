@@ -73,7 +73,7 @@ def shift_of_classes(first: np.ndarray, later: np.ndarray) -> Shift:
     """
     one, two = _told_together(first, later)
     n, m = int(one.sum()), int(two.sum())
-    p = 1.0 if len(one) < 2 else float(chi2_contingency([one, two]).pvalue)  # type: ignore[attr-defined]
+    p = 1.0 if len(one) < 2 else float(chi2_contingency([one, two], correction=False).pvalue)  # type: ignore[attr-defined]
     distance = float(np.abs(one / n - two / m).sum() / 2)
     return Shift(psi(one, two), psi_by_chance(n, m, len(one)), distance, p)
 

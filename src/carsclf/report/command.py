@@ -1,4 +1,4 @@
-"""`report.py`: run and study folders in, one page out."""
+"""`report.py` without log=: run and study folders in, one page out."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -19,7 +19,6 @@ from carsclf.report.context import Context, Price
 from carsclf.report.dashboards import Destination, upload, workspaces
 from carsclf.report.glance import glance
 from carsclf.report.labels import told_apart
-from carsclf.report.log import of_log, report_log
 from carsclf.report.material import read_material
 from carsclf.report.page import Desk, Page
 from carsclf.report.pairs import make_pairs
@@ -33,8 +32,6 @@ ORDER = (models, search, cost, parallel, mistakes, confidence, method)
 def report(config: DictConfig) -> Path:
     """Writes the page, its tables and figures into `folder`; returns the page's path."""
     config = checked(config, REPORT)
-    if of_log(config):
-        return report_log(config)
     price: Any = OmegaConf.to_container(config.cost)
     if unknown := set(price) - {field.name for field in fields(Price)}:
         raise ConfigError(

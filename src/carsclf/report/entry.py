@@ -1,4 +1,4 @@
-"""Of `report.py`: the page of a prediction log, and options that do not go with it."""
+"""`report.py`: which page is asked for; that of a log needs no torch, and little memory."""
 
 from pathlib import Path
 
@@ -6,10 +6,21 @@ from omegaconf import DictConfig
 
 from carsclf.errors import ConfigError
 from carsclf.options.command_line import argument, say_next
+from carsclf.options.kinds import checked
+from carsclf.options.table import REPORT
 
 OF_LOGS = {"period": "auto", "since": None, "until": None}
 OF_RUNS = {"upload": False, "attention": False, "root": None}
 FOLDER = "runs/performance"
+
+
+def report(config: DictConfig) -> Path:
+    """Writes the page of runs and studies, or of a log, into `folder`; returns its path."""
+    if of_log(read := checked(config, REPORT)):
+        return report_log(read)
+    from carsclf.report import command
+
+    return command.report(config)
 
 
 def of_log(config: DictConfig) -> bool:
