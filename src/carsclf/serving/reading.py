@@ -16,7 +16,7 @@ from carsclf.errors import ConfigError, DataError
 from carsclf.serving.database import SCHEMA
 
 EXPECTED = "expected an SQLite file, sqlite:///<file> or postgresql://<user>@<host>/<database>"
-PASSWORD = re.compile(r"(//?[^:@/\s]*):[^@\s]*@")
+PASSWORD = re.compile(r"((?:^(?!\w+:/)|//?)[^:@/\s]*):\S*@")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def open_log(text: str) -> Iterator[OpenLog]:
 
 def _url(text: str) -> URL:
     if "://" not in text:
-        if re.match(r"\w+:/", text) or "@" in text.partition("/")[0]:  # a URL that was mistyped
+        if re.match(r"\w+:/|[^/]*:[^/]*@", text):  # a URL that was mistyped
             raise ConfigError(f"log={_masked(text)}: {EXPECTED}")
         return URL.create("sqlite", database=text)
     try:
@@ -63,6 +63,10 @@ def _url(text: str) -> URL:
         raise ConfigError(f"log={_masked(text)}: {EXPECTED}") from None
     if kind not in ("sqlite", "postgresql", "postgres"):
         raise ConfigError(f"log={_shown(url)}: {EXPECTED}")
+    if kind != "sqlite" and "@" in f"{url.host}{url.database}":
+        raise ConfigError(
+            f"log={_masked(text)}: in a password @ is written %40, / %2F and : %3A; {EXPECTED}"
+        )
     if kind == "sqlite" and url.database in (None, "", ":memory:"):
         raise ConfigError(f"log={_shown(url)}: {EXPECTED}")
     return url
