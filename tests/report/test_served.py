@@ -1,5 +1,9 @@
 """The page of a prediction log, from logs made to order in the service's own tables."""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 import hashlib
 import sqlite3
 import tracemalloc

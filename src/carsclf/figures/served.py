@@ -1,5 +1,9 @@
 """A deployed model over time: how much it was asked, how right it was, how its answers moved."""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 from datetime import date
 from pathlib import Path
 

@@ -1,5 +1,9 @@
 """4. Which classes does it get wrong?"""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 from collections import Counter
 
 import numpy as np

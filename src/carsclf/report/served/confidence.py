@@ -1,5 +1,9 @@
 """3. Is it as right as it says?"""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 import pandas as pd
 
 from carsclf.analysis.calibration import expected_calibration_error, reliability

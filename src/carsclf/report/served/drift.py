@@ -1,5 +1,9 @@
 """6. Do its answers drift? Confidence and predicted classes, each version against its beginning."""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 from collections import Counter
 
 import numpy as np

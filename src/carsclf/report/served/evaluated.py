@@ -1,5 +1,9 @@
 """Predictions whose true class somebody told: one row each, whoever and how many looked at it."""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

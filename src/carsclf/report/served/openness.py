@@ -1,5 +1,9 @@
 """7. Do pictures come of none of its classes?"""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 import numpy as np
 import pandas as pd
 

@@ -1,5 +1,9 @@
 """All predictions of a log, read once in parts: counts, and samples of what they say."""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,5 +1,9 @@
 """1. How much is it asked, by whom, and how long does it take?"""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 import numpy as np
 import pandas as pd
 

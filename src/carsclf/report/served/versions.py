@@ -1,5 +1,9 @@
 """5. Is the new version better than the old?"""
 
+# a table's column, row and part are one type to pyright
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportCallIssue=false
+
 from typing import Any
 
 import numpy as np
