@@ -9,7 +9,7 @@ from carsclf.options.command_line import run
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="report")
 def main(config: DictConfig) -> None:
-    from carsclf.report.command import report  # after --help and --cfg, which need no pandas
+    from carsclf.report.entry import report  # after --help and --cfg, which need no pandas
 
     with one_line_errors():
         report(config)

@@ -6,10 +6,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -316,42 +315,6 @@ def test_a_killed_service_loses_no_acknowledged_prediction(
     assert len(found) == len(set(found))
     assert set(acknowledged) <= set(found)
     assert list((tmp_path / "served/spool").iterdir()) == []
-
-
-@pytest.fixture
-def postgresql(tmp_path: Path) -> Iterator[tuple[str, Callable[[str], None]]]:
-    """A server of this machine's PostgreSQL: its URL, and what starts and stops it."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    path = os.pathsep.join([*map(str, programs), os.environ.get("PATH", "")])
-    initdb, pg_ctl = (shutil.which(name, path=path) for name in ("initdb", "pg_ctl"))
-    if initdb is None or pg_ctl is None:
-        pytest.skip("PostgreSQL (initdb, pg_ctl) is not installed")
-    root = os.geteuid() == 0
-    if root and shutil.which("runuser") is None:
-        pytest.skip("PostgreSQL does not run as root, and there is no runuser")
-    prefix = ["runuser", "-u", "nobody", "--"] if root else []
-    # a socket's path is short, and another user must reach it
-    place = Path(tempfile.mkdtemp(prefix="pg"))
-    if root:
-        shutil.chown(place, "nobody")
-
-    def told(*command: str) -> None:
-        done = subprocess.run([*prefix, *command], capture_output=True, text=True, cwd="/tmp")
-        assert done.returncode == 0, done.stderr
-
-    def server(action: str) -> None:
-        options = f"-c listen_addresses='' -k {place}"
-        log = str(place / "log")
-        told(pg_ctl, "-D", f"{place}/data", "-w", "-l", log, "-o", options, "-m", "fast", action)
-
-    try:
-        told(initdb, "-D", f"{place}/data", "-U", "cars", "--auth=trust", "-E", "UTF8", "-N")
-        server("start")
-        yield f"postgresql://cars@/postgres?host={place}", server
-    finally:
-        with suppress(AssertionError):
-            server("stop")
-        shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.mark.slow

@@ -37,6 +37,19 @@ def wilson(hits: float, n: int, confidence: float = 0.95) -> Interval:
     return Interval(p, max(0.0, min(p, low)), min(1.0, max(p, high)))
 
 
+def newcombe(first: int, n: int, second: int, m: int, confidence: float = 0.95) -> Interval:
+    """Second share minus first, in [-1, 1], where they are of different pictures (hits of n, m).
+
+    Hybrid of both Wilson intervals: low = d - sqrt((q - lq)² + (up - p)²), high likewise.
+    Newcombe, Statistics in Medicine 17 (1998), method 10.
+    """
+    p, q = wilson(first, n, confidence), wilson(second, m, confidence)
+    d = q.value - p.value
+    low = d - float(np.hypot(q.value - q.low, p.high - p.value))
+    high = d + float(np.hypot(q.high - q.value, p.value - p.low))
+    return Interval(d, low, high)
+
+
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     """Mid-p McNemar test that two models are equally often right; two-sided p in (0, 1].
 

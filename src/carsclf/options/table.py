@@ -124,7 +124,11 @@ DECIDE: Table = {
 REPORT: Table = {
     "runs": Items(Text()) | Text() | Nothing(),
     "studies": Items(Text()) | Text() | Nothing(),
-    "folder": Text(),
+    "log": Text() | Null(),
+    "period": Word("auto", "day", "week", "month"),
+    "since": Text() | Null(),
+    "until": Text() | Null(),
+    "folder": Text() | Null(),
     "gallery": Whole(at_least=0),
     "attention": Flag(),
     "root": Text() | Null(),

@@ -1,4 +1,4 @@
-"""`report.py`: run and study folders in, one page out."""
+"""`report.py` without log=: run and study folders in, one page out."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -40,7 +40,7 @@ def report(config: DictConfig) -> Path:
     page = write_report(
         runs=_folders(config.runs, "runs"),
         studies=_folders(config.studies, "studies"),
-        folder=Path(config.folder),
+        folder=Path(config.folder or "runs/report"),
         price=Price(**price),
         gallery=config.gallery,
         attention=config.attention,

@@ -1,0 +1,1 @@
+"""One page about a deployed model, made from its prediction log."""
