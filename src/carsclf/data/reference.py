@@ -145,7 +145,9 @@ def find_reference(named: str) -> Path:
     if not file.is_file():
         known = [f.stem for f in all_references()]
         hint = nearest(named, known) if known else f"there is none yet: {MAKE}"
-        raise ConfigError(f"the reference set {shown(named)} is no file, nor below {FOLDER}/: {hint}")
+        raise ConfigError(
+            f"the reference set {shown(named)} is no file, nor below {FOLDER}/: {hint}"
+        )
     return file
 
 

@@ -111,7 +111,7 @@ def _twins(photos: pd.DataFrame, frozen: pd.DataFrame) -> list[str]:
     if not len(pairs):
         return []
     thumbs = np.concatenate([thumbs_of(photos), thumbs_of(frozen)])
-    scores, _ = likeness(thumbs, pairs + [0, len(photos)], LIKENESS)
+    scores, _ = likeness(thumbs, pairs + np.array([0, len(photos)]), LIKENESS)
     places = np.unique(pairs[scores >= LIKENESS, 0])
     return photos["id"].iloc[places].tolist()
 
@@ -121,7 +121,7 @@ def _candidates(photos: pd.DataFrame, frozen: pd.DataFrame) -> np.ndarray:
     one, other = hashes_of(photos, "hash"), hashes_of(frozen, "hash")
     least, mirrored = 64 - 2 * BITS, hashes_of(frozen, "mirrored")  # a product of 64: equal
     found = [
-        np.argwhere(np.maximum(part @ other.T, part @ mirrored.T) >= least) + [start, 0]
+        np.argwhere(np.maximum(part @ other.T, part @ mirrored.T) >= least) + np.array([start, 0])
         for start in range(0, len(one), ROWS)
         for part in [one[start : start + ROWS]]
     ]
