@@ -65,9 +65,12 @@ def decide(answers: Sequence[Answers], rules: Rules) -> Verdict:
                         (classes, classes["important"].to_numpy())):  # fmt: skip
         rows = table.index[part]
         table.loc[rows, "p"] = np.nan if all(first) else holm(table.loc[rows, "p"].to_numpy(float))
-    given = [(overall, rules.minimum, rules.worse_by),
-             (classes[~classes["important"]], None, rules.class_worse_by),
-             (classes[classes["important"]], rules.important_minimum, rules.important_worse_by)]  # fmt: skip
+    others, matter = (classes[classes["important"] == yes] for yes in (False, True))
+    given = (
+        (overall, rules.minimum, rules.worse_by),
+        (others, None, rules.class_worse_by),
+        (matter, rules.important_minimum, rules.important_worse_by),
+    )
     reasons = []
     for table, minimum, allowed in given:
         for row in table.to_dict("records"):

@@ -1,4 +1,4 @@
-"""`gate.py`: may a candidate be deployed? Exit status 0 or 1, gate.json, and a page with the reasons."""
+"""`gate.py`: may a candidate be deployed? Status 0 or 1, gate.json, and a page of reasons."""
 
 import json
 from collections.abc import Sequence
