@@ -48,9 +48,9 @@ def test_a_class_that_lost_by_chance_passes_and_one_that_truly_did_fails() -> No
 
 def test_classes_that_matter_are_asked_on_their_own() -> None:
     # p = 1/64, times 2 among all classes: not significant at 0.02, alone it is
-    rules = {"worse_by": 0.2, "significance": 0.02}
-    assert decide([answers(without(5))], Rules(**rules)).reasons == []
-    found = decide([answers(without(5))], Rules(**rules, important=["a"]))
+    assert decide([answers(without(5))], Rules(worse_by=0.2, significance=0.02)).reasons == []
+    rules = Rules(worse_by=0.2, significance=0.02, important=["a"])
+    found = decide([answers(without(5))], rules)
     assert len(found.reasons) == 1
 
 

@@ -71,12 +71,17 @@ def decide(answers: Sequence[Answers], rules: Rules) -> Verdict:
         (others, None, rules.class_worse_by),
         (matter, rules.important_minimum, rules.important_worse_by),
     )
-    reasons = []
+    reasons: list[str] = []
     for table, minimum, allowed in given:
-        for row in table.to_dict("records"):
+        for row in _records(table):
             reasons += _reasons(row, minimum, allowed, rules.significance)
     blind = 0 if all(first) else _blind(classes, rules.significance)
     return Verdict(overall, classes, reasons, blind)
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    """A table's rows."""
+    return table.to_dict("records")
 
 
 def _row(answers: Answers, name: str, part: np.ndarray) -> dict[str, Any]:
@@ -127,5 +132,5 @@ def _reasons(
 
 def _blind(classes: pd.DataFrame, significance: float) -> int:
     """Classes of which even the loss of every photo would not fail."""
-    own = classes[~classes["important"]]
-    return int((0.5 ** (own["photos"] + 1) * len(own) > significance).sum())
+    photos = classes.loc[~classes["important"], "photos"].to_numpy(int)
+    return int((0.5 ** (photos + 1) * len(photos) > significance).sum())

@@ -43,7 +43,8 @@ class ReferenceSet:
 
     @property
     def hash(self) -> str:
-        rows = self.table[["id", "class", "box", "content"]].to_dict("records")
+        columns: Any = self.table[["id", "class", "box", "content"]]
+        rows = columns.to_dict("records")
         told = json.dumps([[r["id"], r["class"], _box(r["box"]), r["content"]] for r in rows])
         return hashlib.sha256(told.encode()).hexdigest()
 
@@ -105,7 +106,7 @@ def make_set(
             "reference set knows its photos by their place below one folder"
         )
     samples = sorted(samples, key=lambda s: s.id)
-    table = fingerprints(samples, kept)[["id", *COLUMNS]]
+    table: Any = fingerprints(samples, kept)[["id", *COLUMNS]]
     unreadable = table.loc[table["hash"].isna(), "id"].tolist()
     if unreadable:
         raise DataError(
@@ -122,7 +123,7 @@ def read_reference(named: AnyPath) -> ReferenceSet:
     file = find_reference(str(named))
     try:
         table = pd.read_parquet(file)
-        told: dict[str, Any] = table.attrs
+        told: dict[Any, Any] = table.attrs
         found = ReferenceSet(told["name"], Path(told["root"]), file, table)
         intact = found.hash == told["hash"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -155,8 +155,8 @@ def _write(
         "deployed": None if deployed is None else str(deployed),
         "references": {one.name: one.hash for one in sets},
         "rules": asdict(rules),
-        "overall": json.loads(verdict.overall.to_json(orient="records")),
-        "classes": json.loads(verdict.classes.to_json(orient="records")),
+        "overall": _rows(verdict.overall),
+        "classes": _rows(verdict.classes),
     }
     folder.mkdir(parents=True, exist_ok=True)
     against = f"compared with {deployed}" if deployed else "the first deployment"
@@ -170,6 +170,11 @@ def _write(
     with atomic_write(folder / "gate.json") as temporary:
         temporary.write_text(json.dumps(told, indent=2) + "\n")
     return page
+
+
+def _rows(table: pd.DataFrame) -> Any:
+    """A table as JSON has it: what is no number is null."""
+    return json.loads(table.to_json(orient="records") or "[]")
 
 
 def _sections(desk: Desk, rules: Rules, verdict: Verdict, reasons: Sequence[str]) -> list[Section]:
