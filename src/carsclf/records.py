@@ -70,6 +70,7 @@ class Run(JsonRecord):
     deployable: bool = True  # False: a throw-away run
     leak: str | None = None  # data.leak where there is one: its validation is no result
     excluded: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.exclude.Exclusion
+    references: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.withhold.Withheld
     extra: dict[str, int] = field(default_factory=dict)  # made pictures trained on, by their kind
 
     @classmethod

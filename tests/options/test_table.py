@@ -48,7 +48,7 @@ def test_no_option_without_a_check(command: str, group: str, option: str) -> Non
     assert set(leaves(composed(command, f"{group}={option}"))) <= set(COMMANDS[command])
 
 
-@pytest.mark.parametrize("command", ["evaluate", "curate"])
+@pytest.mark.parametrize("command", ["evaluate", "curate", "reference", "gate"])
 def test_no_option_of_a_command_without_a_check(command: str) -> None:
     assert set(leaves(composed(command))) == set(COMMANDS[command])
 

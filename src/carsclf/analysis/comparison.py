@@ -65,6 +65,26 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     return float(2 * binom.cdf(less, b + c, 0.5) - binom.pmf(less, b + c, 0.5))
 
 
+def worse(first: np.ndarray, second: np.ndarray) -> float:
+    """One-sided `mcnemar`: p in (0, 1) that `second` loses so much by chance; 1/2 at no change."""
+    lost = np.asarray(first, int).sum() - np.asarray(second, int).sum()
+    half = mcnemar(first, second) / 2
+    return half if lost >= 0 else 1 - half
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """(m,) p-values corrected for all of them: the chance that any of m is small by chance.
+
+    The i-th smallest times m - i + 1, never less than one before it, at most 1. Holm, Scand J
+    Statist 6 (1979).
+    """
+    order, m = np.argsort(p, kind="stable"), len(p)
+    grown = np.maximum.accumulate(p[order] * np.arange(m, 0, -1)) if m else p
+    corrected = np.empty(m)
+    corrected[order] = np.minimum(grown, 1)
+    return corrected
+
+
 def bootstrap_difference(
     first: np.ndarray,
     second: np.ndarray,

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 from rich.progress import track
 
 from carsclf.data.decoding import ORIENTATION, RULES, decode
+from carsclf.data.fingerprints import looks
 from carsclf.data.images import Unreadable, file_identity, read_file
 from carsclf.data.samples import Sample
 from carsclf.errors import ConfigError, DataError
@@ -21,7 +22,6 @@ from carsclf.files import atomic_write
 from carsclf.machine.devices import available_cores
 from carsclf.terminal import terminal
 
-SIDE = 32  # of the grey thumbnail that pairs are compared by
 LONGEST = 256  # pixels of the longer side at which sharpness is measured: a zoom is no blur
 VERSION = [1, RULES]
 EXTRA = "pip install 'carsclf[curation]'"
@@ -32,8 +32,8 @@ def measure(samples: Sequence[Sample], kept: Path) -> pd.DataFrame:
 
     Columns: id, identity, content (hash of the file), width, height (upright, pixels), orientation
     (EXIF's; 1: upright), brightness (mean, 0..255), sharpness (variance of the Laplacian), hash and
-    mirrored (64 bits each, as bytes; of the photo and its mirror image), thumb (SIDE x SIDE grey
-    bytes), unreadable (why, or None; then the numbers are missing).
+    mirrored (64 bits each, as bytes; of the photo and its mirror image), thumb (grey bytes; see
+    carsclf.data.fingerprints), unreadable (why, or None; then the numbers are missing).
     """
     check_extra()
     known = _known(kept)
@@ -61,22 +61,6 @@ def check_extra() -> None:
         raise ConfigError(f"curate.py needs {' and '.join(lacking)}: {EXTRA}")
 
 
-def thumbs_of(table: pd.DataFrame) -> np.ndarray:
-    """(n, SIDE, SIDE) float32; grey everywhere where a photo could not be read."""
-    blank = bytes(SIDE * SIDE)
-    flat = b"".join(t if isinstance(t, bytes) else blank for t in table["thumb"])
-    return np.frombuffer(flat, np.uint8).reshape(-1, SIDE, SIDE).astype(np.float32)
-
-
-def hashes_of(table: pd.DataFrame, column: str) -> np.ndarray:
-    """(n, 64) of -1 and 1; zeros where a photo could not be read."""
-    rows = np.zeros((len(table), 64), np.float32)
-    for row, value in zip(rows, table[column], strict=True):
-        if isinstance(value, bytes):
-            row[:] = 2.0 * np.unpackbits(np.frombuffer(value, np.uint8)) - 1
-    return rows
-
-
 def sharpness(grey: Image.Image) -> float:
     """Variance of the Laplacian (Pech-Pacheco et al. 2000) of a grey picture, at most LONGEST."""
     grey = grey.copy()
@@ -99,8 +83,6 @@ def _known(kept: Path) -> dict[str, dict[str, Any]]:
 
 def _measured(sample: Sample) -> dict[str, Any]:
     """One photo's row, without id and identity."""
-    import imagehash
-
     row: dict[str, Any] = dict.fromkeys(
         ("content", "width", "height", "orientation", "brightness", "sharpness", "hash"),
     )
@@ -113,17 +95,13 @@ def _measured(sample: Sample) -> dict[str, Any]:
         reason = error.reason if isinstance(error, Unreadable) else str(error)
         return row | {"unreadable": reason or type(error).__name__}
     grey = picture.convert("L")
-    hashes = [imagehash.phash(g).hash for g in (grey, ImageOps.mirror(grey))]
-    one, two = (np.packbits(h.ravel()).tobytes() for h in hashes)
     return row | {
         "width": picture.width,
         "height": picture.height,
         "orientation": _orientation(content),
         "brightness": float(np.asarray(grey, np.float32).mean()),
         "sharpness": sharpness(grey),
-        "hash": one,
-        "mirrored": two,
-        "thumb": grey.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0).tobytes(),
+        **looks(grey),
     }
 
 

@@ -72,7 +72,7 @@ class TrainedFolds:
                 "root": str(self.root), "table": str(place), "protocol": "official",
                 "columns": {"path": "path", "class": "class", "split": "split", "box": None},
                 "classes": self.class_names, "min_images_per_class": 0, "test_fraction": 0.0,
-                "fraction": 1.0, "bootstrap": None, "exclude": None,
+                "fraction": 1.0, "bootstrap": None, "exclude": None, "references": [],
             }  # fmt: skip
             config.pop("lr_finder", None)
         config.reported, config.look = "last", False

@@ -8,7 +8,7 @@ import pandas as pd
 
 from carsclf.analysis.duplicates import equal_pairs, likeness, neighbours, pairs_above
 from carsclf.curation.findings import Library, Rows
-from carsclf.curation.photos import hashes_of, thumbs_of
+from carsclf.data.fingerprints import hashes_of, thumbs_of
 
 LABELS = {True: "", False: ", with different labels"}
 

@@ -28,6 +28,7 @@ from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
 from carsclf.data.splits import resampled, split
 from carsclf.data.transforms import Stored, build_transforms
 from carsclf.data.wholes import Wholes
+from carsclf.data.withhold import hold_back
 from carsclf.errors import DataError
 from carsclf.files import atomic_write, cache_root
 from carsclf.machine.devices import available_cores
@@ -87,6 +88,7 @@ def build_data(
     sampling: str = "natural",
     extra: Sequence[str] | None = None,
     exclude: str | None = None,
+    references: str | Sequence[str] | None = None,
     leak: str = NO_LEAK,
     mapping: Mapping[str, Any] | None = None,
 ) -> tuple[CarsDataModule, list[str]]:
@@ -127,6 +129,7 @@ def build_data(
     if exclusion is not None:
         exclusion = replace(exclusion, parts=named_in(splits, exclusion))
         splits = leave_out(splits, exclusion, source.class_names)
+    splits, withheld = hold_back(splits, references, source.class_names)
     if bootstrap is not None:
         splits["train"] = resampled(splits["train"], bootstrap)
     added = chosen(made, whole, source.class_names, splits)
@@ -146,6 +149,7 @@ def build_data(
         sampling=sampling,
         extra=added.samples,
         exclusion=exclusion,
+        withheld=withheld,
         wholes=Wholes.of(source.class_names, named.report),
         below=below,
     )
@@ -225,7 +229,9 @@ def what_was_read(
     left_out |= {"classes not asked for": others, "beyond data.fraction": rest}
     excluded = module.exclusion.ids if module.exclusion else frozenset()
     left_out["named by data.exclude"] = sorted(excluded & set(divided))
-    left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used - excluded)
+    held = module.withheld.ids if module.withheld else set()
+    left_out["of reference sets, or near duplicates of theirs"] = sorted(held)
+    left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used - excluded - held)
     made = ""
     if added is not None and added.notes:
         left_out |= added.left_out

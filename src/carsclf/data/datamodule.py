@@ -22,6 +22,7 @@ from carsclf.data.splits import Splits
 from carsclf.data.transforms import EvalTransform, Stored, TrainTransform
 from carsclf.data.views import Views
 from carsclf.data.wholes import Wholes
+from carsclf.data.withhold import Withheld
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +97,7 @@ class CarsDataModule(SplitLoaders):
         sampling: str = "natural",
         extra: Mapping[str, Sequence[Sample]] | None = None,
         exclusion: Exclusion | None = None,
+        withheld: Withheld | None = None,
         wholes: Wholes | None = None,
         below: Mapping[str, int] | None = None,
     ) -> None:
@@ -107,6 +109,7 @@ class CarsDataModule(SplitLoaders):
         self.packs = packs or {}
         self.noted = noted  # of the source
         self.exclusion = exclusion  # what data.exclude left out
+        self.withheld = withheld  # photos of reference sets
         self.below = below or {}  # classes that lack pictures to be trained, and how many
 
     def pictures(self, samples: Sequence[Sample], transform: Transform) -> PictureDataset:

@@ -25,6 +25,12 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     config = checked(config, EVALUATE)
     check_asked(config)
     how = How(**{field.name: config[field.name] for field in fields(How)})
+    if config.reference is not None:
+        values = evaluate_reference(
+            Path(config.run).expanduser(), config.reference, how, config.worst
+        )
+        say_next(f"python gate.py {argument('candidate', config.run)} deployed=<run folder>")
+        return values
     if config.runs is None:
         values = evaluate_run(Path(config.run).expanduser(), how, config.worst)
         say_next(f"python report.py {argument('runs', [str(Path(config.run).expanduser())])}")
@@ -48,6 +54,8 @@ def check_asked(config: DictConfig) -> None:
             if config[option] is not None:
                 raise ConfigError(f"{option}={config[option]} needs members: runs=[...], not run=")
         return
+    if config.reference is not None:
+        raise ConfigError("reference= judges one model: give run=<run folder>, not runs=")
     if len({Path(run).expanduser().resolve() for run in config.runs}) < max(2, len(config.runs)):
         raise ConfigError("runs: an ensemble needs two or more runs, each of them once")
     if config.ensemble == "weighted" and config.split == "val":
@@ -70,6 +78,22 @@ def evaluate_run(folder: Path, how: How, most: int) -> dict[str, float]:
     views = [cost_in_words(how.tta, opened.views.count, seconds)] if opened.views else []
     place = f"predictions: {files.predictions(how.part)}"
     print_metrics(Run.read(files.run), predictions, how.split, *views, place)
+    return values
+
+
+def evaluate_reference(folder: Path, named: str, how: How, most: int) -> dict[str, float]:
+    """As `evaluate_run`, on the photos of a reference set."""
+    from carsclf.data.reference import read_reference
+    from carsclf.inference.reference import judge, part_of, told_lacking
+
+    reference, files = read_reference(named), RunFolder(folder)
+    predictions, lacking = judge(folder, reference, how)
+    part = part_of(reference, how)
+    values = write(predictions, files, part)
+    if most:
+        show_worst(predictions, reference.samples(how.root), files, part, most)
+    told = [*told_lacking(lacking, reference), f"predictions: {files.predictions(part)}"]
+    print_metrics(Run.read(files.run), predictions, f"reference {reference.name}", *told)
     return values
 
 

@@ -11,6 +11,7 @@ from carsclf.analysis.metrics import metrics, per_class
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.exclude import changed
+from carsclf.data.reference import NOTE, check_same
 from carsclf.data.views import Views
 from carsclf.errors import CheckpointError, ConfigError, DataError
 from carsclf.files import atomic_write
@@ -68,6 +69,8 @@ def open_run(folder: Path, how: How) -> OpenRun:
             f"data.exclude={data.exclusion.file} is not what it was when {folder} was trained, so "
             "its splits are others: put the old list back"
         )
+    if data.withheld:
+        check_same(data.withheld.sets, files.root / NOTE, folder)
     if how.split not in data.splits:
         raise ConfigError(
             f"split={how.split}: {folder}, of protocol {data.protocol}, has "

@@ -15,6 +15,7 @@ from carsclf.options.kinds import (
     Whole,
     Word,
 )
+from carsclf.options.reference import GATE, REFERENCE
 from carsclf.options.serving import SERVE
 from carsclf.options.training import (
     COUNT,
@@ -81,6 +82,7 @@ EVALUATE: Table = {
     "folder": Text() | Null(),
     "seed": SEED,
     "split": Word("train", "val", "test"),
+    "reference": Text() | Null(),
     "tta": Word("flip", "crops", "ten_crop", "scales") | Null(),
     "root": Text() | Null(),
     "batch_size": Whole(at_least=1, at_most=65_536),
@@ -171,6 +173,8 @@ COMMANDS: dict[str, Table] = {
     "curate": CURATE,
     "stylize": STYLIZE,
     "decide": DECIDE,
+    "reference": REFERENCE,
+    "gate": GATE,
     "report": REPORT,
     "serve": SERVE,
 }

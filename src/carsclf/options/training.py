@@ -67,6 +67,7 @@ DATA: Table = below(
         "bootstrap": SEED | Null(),
         "extra": Items(Text()) | Nothing(),
         "exclude": Text() | Null(),
+        "references": Items(Text()) | Text() | Nothing(),
         "leak": Word("none", "published"),
     },
 )
@@ -226,7 +227,7 @@ OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag()
 OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.bootstrap", "data.leak"),
     *("data.class_depth", "data.ignore", "data.table"),
-    *("data.sampling", "data.extra", "data.exclude", "data.mapping"),
+    *("data.sampling", "data.extra", "data.exclude", "data.mapping", "data.references"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text", "model.head", "model.new_rows"),

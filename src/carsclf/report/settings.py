@@ -19,7 +19,7 @@ CHANCE = {
     *("seed", "data.split_seed", "data.root", "data.workers", "look", "name", "runs", "resume"),
     *("overrides", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
     *("trainer.log_every_n_steps", "trainer.deterministic", "mode.cache"),
-    *("data.packed", "model.channels_last", "model.compile"),
+    *("data.packed", "data.references", "model.channels_last", "model.compile"),
 }
 """Keys in which runs of one configuration may differ."""
 RECIPE = (

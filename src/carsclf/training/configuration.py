@@ -7,7 +7,6 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.resizing import Phase
-from carsclf.data.samples import absolute, check_names
 from carsclf.data.transforms import build_transforms
 from carsclf.errors import ConfigError, nearest
 from carsclf.features.extract import check_views
@@ -19,6 +18,7 @@ from carsclf.options.training import LR_FINDER, NAMING, REQUIRED, TRAINING
 from carsclf.training.gan_checks import check_gan
 from carsclf.training.growing import check_head, check_throw_away, settle_mapping
 from carsclf.training.leak import check_follow_up
+from carsclf.training.places import settle_paths
 from carsclf.training.schedule_free import check_schedule_free
 
 GROUPS = ("data", "augmentation", "model", "optimizer", "schedule", "mode", "trainer")
@@ -91,23 +91,6 @@ def check_root(data: DictConfig) -> None:
     root = get_type_hints(get_object(data.source._target_)).get("root")
     if data.root is None and type(None) not in get_args(root):
         raise ConfigError("data.root has no value: give it as data.root=...")
-
-
-def settle_paths(config: DictConfig) -> None:
-    """Makes the data's place absolute, so that a run folder works from anywhere."""
-    data = config.data
-    table = data.get("table")
-    if data.root is not None:
-        data.root = str(absolute(data.root))
-    elif table is not None:  # else it is relative to the root
-        data.table = str(absolute(table))
-    if data.get("extra"):
-        data.extra = [str(absolute(folder)) for folder in data.extra]
-    exclude = data.get("exclude")
-    if exclude is not None:
-        data.exclude = str(absolute(exclude))
-    named = (data.root, table, exclude, *(data.get("extra") or ()))
-    check_names([str(path) for path in named if path is not None])
 
 
 def check_arguments(settings: DictConfig, group: str) -> None:

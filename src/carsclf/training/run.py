@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import cutoff, make_data
 from carsclf.data.exclude import Exclusion, changed
+from carsclf.data.reference import NOTE, check_same
+from carsclf.data.withhold import Withheld
 from carsclf.errors import CheckpointError
 from carsclf.files import AnyPath, atomic_write
 from carsclf.machine.memory import keep_freed_memory
@@ -86,6 +88,7 @@ def fit(
 
     pictures, unreadable = make_data(config)
     keep_exclusion(pictures.exclusion, files)
+    keep_withheld(pictures.withheld, files)
     names = pictures.class_names
     write_too_few(pictures, cutoff(config), files)
     network, weights = make_network(config, len(names), names)
@@ -206,6 +209,17 @@ def keep_exclusion(exclusion: Exclusion | None, files: RunFolder) -> None:
     if not files.excluded.is_file():
         with atomic_write(files.excluded) as temporary:
             temporary.write_text(json.dumps(exclusion.record(), indent=2) + "\n")
+
+
+def keep_withheld(withheld: Withheld | None, files: RunFolder) -> None:
+    """Notes what was held back for reference sets; a run does not go on with other ones."""
+    if withheld is None:
+        return
+    note = files.root / NOTE
+    check_same(withheld.sets, note, files.root)
+    if not note.is_file():
+        with atomic_write(note) as temporary:
+            temporary.write_text(json.dumps(withheld.record(), indent=2) + "\n")
 
 
 def keep_rate(

@@ -1,0 +1,140 @@
+"""Reference sets made (`reference.py`), judged on (`evaluate.py reference=`), and looked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from carsclf.data.build import pick_workers
+from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.fingerprints import check_hashes
+from carsclf.data.folder import folder
+from carsclf.data.mapping import ClassMapping
+from carsclf.data.reference import ReferenceSet, make_set
+from carsclf.data.samples import absolute, list_some
+from carsclf.data.views import Views
+from carsclf.data.withhold import HELD, Withheld, kept_for, withheld
+from carsclf.errors import CheckpointError, ConfigError, mistakes, one_line
+from carsclf.inference.predict import TrainedModel, load_model, predict
+from carsclf.inference.split import How, mean_of_views, open_run
+from carsclf.options.command_line import say_next
+from carsclf.options.kinds import checked
+from carsclf.options.reference import REFERENCE
+from carsclf.records import Predictions, RunFolder
+
+
+def make_reference(config: DictConfig) -> Path:
+    """Freezes a folder of labelled photos, or a split of a run, under a name; returns the file."""
+    config = checked(config, REFERENCE)
+    if (config.photos is None) == (config.run is None):
+        raise ConfigError(
+            "give photos=<folder of class folders>, or run=<run folder>, and not both"
+        )
+    check_hashes()
+    if config.photos is not None:
+        source = folder(config.photos)
+        root, samples, names = source.root, source.samples, source.class_names
+    else:
+        run = open_run(
+            Path(config.run).expanduser(), How(config.split, root=config.root, device="cpu")
+        )
+        root = absolute(OmegaConf.load(run.files.config).data.root).resolve()
+        samples, names = run.data.splits[config.split], run.data.class_names
+    made = make_set(config.name, config.folder, root, samples, names, kept_for(samples))
+    made.write()
+    print(f"reference set {made.name}: {len(made.table)} photos, {len(made.class_names)} classes: "
+          f"{made.file}")  # fmt: skip
+    if config.run is not None and config.split != "test":
+        print(f"{config.run} has seen these photos, so the gate refuses it: train it anew")
+    say_next(f"python evaluate.py run=<run folder> reference={made.name}")
+    return made.file
+
+
+def judge(run: Path, reference: ReferenceSet, how: How) -> tuple[Predictions, list[str]]:
+    """What a run's model says of a set's photos, and the classes of the set that it lacks.
+
+    Classes are matched by name: as they are, as data.mapping renamed them, or as a part's whole.
+    One that the model lacks stands in a column of its own with probability 0: always wrong.
+    how: its root is where the set's photos lie now. Raises DataError where these are others.
+    """
+    files = RunFolder(run)
+    if not files.config.is_file():
+        raise CheckpointError(f"run={run}: no config.yaml there; is it a run folder?")
+    trained = OmegaConf.load(files.config)
+    model = load_model(run, device=how.device, channels_last=trained.model.channels_last)
+    samples = reference.checked(how.root)
+    names = model.wholes.names
+    known = [_name(name, trained.data, model, names) for name in reference.class_names]
+    lacking = [n for n, own in zip(reference.class_names, known, strict=True) if own is None]
+    columns = [*names, *lacking]
+    place = [columns.index(own or n) for own, n in zip(known, reference.class_names, strict=True)]
+    view: Any = model.transform
+    own: dict[str, Any] = {"crop": trained.data.crop, "margin": trained.data.margin}
+    workers = pick_workers(how.workers, packed=False)
+    data = CarsDataModule({"train": samples}, reference.class_names, view, view, batch_size=1,
+                          seed=0, workers=workers, **own)  # fmt: skip
+    views = Views(model.transform, how.tta) if how.tta else None
+    loader = data.loader_of(samples, batch_size=how.batch_size, transform=views)
+    said = predict(mean_of_views(model) if views else model, loader, samples, names, title="photos")
+    none = np.zeros((len(samples), len(lacking)), np.float32)
+    return Predictions(
+        ids=said.ids,
+        paths=said.paths,
+        targets=np.array([place[s.target] for s in samples]),
+        probabilities=np.concatenate([said.probabilities, none], 1),
+        class_names=columns,
+        leak=model.card.leak,
+    ), lacking
+
+
+def part_of(reference: ReferenceSet, how: How) -> str:
+    """What its files in a run's predictions/ are named after."""
+    return f"reference-{reference.name}" + (f"_{how.tta}" if how.tta else "")
+
+
+def told_lacking(lacking: Sequence[str], reference: ReferenceSet) -> list[str]:
+    """A line, where the model lacks classes of the set."""
+    if not lacking:
+        return []
+    photos = sum(name in lacking for name in reference.table["class"])
+    return [f"the model lacks {len(lacking)} classes of {reference.name}, whose {photos} photos "
+            f"count as wrong: {list_some(lacking)}"]  # fmt: skip
+
+
+def trained_on(run: Path, sets: Sequence[ReferenceSet], root: str | None) -> Withheld:
+    """Photos of the sets, or twins of theirs, that a run was trained or validated on.
+
+    Looked for in its data as they lie there now, and in those of the runs that its weights began
+    with. Raises ConfigError where these cannot be read.
+    """
+    samples, at, place = [], run, root
+    seen: set[Path] = set()
+    while at not in seen:
+        seen.add(at)
+        try:
+            data = open_run(at, How("train", root=place, device="cpu")).data
+        except mistakes() as error:
+            raise ConfigError(
+                f"whether {at} was trained on photos of the reference sets is looked for in its "
+                f"data ({one_line(error)}): say where they lie now with data_root=<folder>"
+            ) from None
+        samples += [s for name in HELD for s in data.splits[name]]
+        weights = Path(str(OmegaConf.load(RunFolder(at).config).model.weights)).expanduser()
+        if RunFolder(weights).config.is_file():
+            at = weights
+    # one place at a time, since its fingerprints are kept by id
+    found = [withheld([s for s in samples if kept_for([s]) == kept], sets)
+             for kept in dict.fromkeys(kept_for([s]) for s in samples)]  # fmt: skip
+    same = {id: name for each in found for id, name in each.same.items()}
+    twins = {id: name for each in found for id, name in each.twins.items()}
+    return Withheld({one.name: one.hash for one in sets}, same, twins)
+
+
+def _name(given: str, data: DictConfig, model: TrainedModel, names: Sequence[str]) -> str | None:
+    """As what the model tells a class of the set; None where it does not know it."""
+    mapping: Any = OmegaConf.to_container(data.get("mapping") or OmegaConf.create({}))
+    renamed = ClassMapping(**mapping).name(given)
+    ways = (given, renamed, model.card.parts.get(given), model.card.parts.get(renamed))
+    return next((name for name in ways if name in names), None)

@@ -1,0 +1,126 @@
+"""Reference sets: frozen, judged on, kept out of training, and the gate that stands on them."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from carsclf.data.build import make_data
+from carsclf.data.reference import read_reference
+from carsclf.errors import DataError
+from carsclf.records import Predictions, RunFolder
+from tests.conftest import draw
+
+
+def smooth(path: Path, seed: int) -> Image.Image:
+    """A picture with shapes large enough that its looks survive another size."""
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = Image.fromarray(rng.integers(0, 255, (6, 8, 3)).astype(np.uint8))
+    picture = coarse.resize((160, 120), Image.Resampling.BICUBIC)
+    picture.save(path)
+    return picture
+
+
+@pytest.fixture
+def photos(tmp_path: Path, command) -> Path:
+    """A set `field` of 2 classes, frozen; others of the training's pictures look like none."""
+    root = tmp_path / "field"
+    for target in range(2):
+        for seed in range(100, 104):
+            smooth(root / f"class {target}" / f"{seed}.png", 10 * target + seed)
+    assert command("reference.py", "name=field", f"photos={root}") == 0
+    return root
+
+
+def test_a_set_is_frozen(photos: Path, tmp_path: Path, command, capfd) -> None:
+    file = tmp_path / "references/field.parquet"
+    found = read_reference(file)
+    photo = photos / "class 1/102.png"
+    row = found.table.set_index("id").loc["class 1/102.png"]
+    assert row["content"] == hashlib.sha256(photo.read_bytes()).hexdigest()
+    assert row["class"] == "class 1"
+    assert command("reference.py", "name=field", f"photos={photos}") == 1
+    assert "does not change" in capfd.readouterr().err
+    photo.write_bytes((photos / "class 1/103.png").read_bytes())
+    (photos / "class 0/100.png").unlink()
+    with pytest.raises(DataError, match=r"missing \(class 0/100.png\).*not what .*1/102.png"):
+        found.checked()
+    table = pd.read_parquet(file)
+    table.loc[0, "class"] = "class 1"
+    table.to_parquet(file)
+    with pytest.raises(DataError, match="was changed since it was made"):
+        read_reference("field")
+
+
+def test_its_photos_and_their_twins_are_not_trained_on(
+    photos: Path, pictures: Path, tiny: list[str], config_of: Callable, capfd
+) -> None:
+    before, _ = make_data(config_of(*tiny, "data.references=[]"))
+    train, val = ([s.id for s in before.splits[name]][:2] for name in ("train", "val"))
+    shutil.copy(photos / "class 0/100.png", pictures / train[0])
+    with Image.open(photos / "class 1/103.png") as twin:  # smaller, mirrored, another format inside
+        twin.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((120, 90)).save(pictures / train[1])
+    shutil.copy(photos / "class 1/101.png", pictures / val[0])
+    data, _ = make_data(config_of(*tiny))
+    assert data.withheld is not None
+    assert set(data.withheld.same) == {train[0], val[0]}
+    assert set(data.withheld.twins) == {train[1]}
+    for name, out in (("train", train), ("val", val[:1])):
+        assert [s.id for s in data.splits[name]] == [
+            s.id for s in before.splits[name] if s.id not in out
+        ]
+
+
+def test_gate_from_training_to_verdict(
+    photos: Path, pictures: Path, tiny: list[str], command, tmp_path: Path, capfd
+) -> None:
+    draw(photos / "class 9" / "1.png", 1, 500)  # a class that the model lacks
+    assert command("reference.py", "name=more", f"photos={photos}") == 0
+    run = "runs/train/one"
+    assert command("train.py", *tiny, "name=one", "trainer.max_epochs=1") == 0
+    assert json.loads((tmp_path / run / "run.json").read_text())["references"]["same"] == 0
+    assert command("evaluate.py", f"run={run}", "reference=more", "worst=0") == 0
+    assert "lacks 1 classes of more, whose 1 photos count as wrong" in capfd.readouterr().out
+    said = Predictions.read(RunFolder(tmp_path / run).predictions("reference-more"))
+    assert said.class_names[-1] == "class 9"
+    assert not said.right[-1]
+    assert len(said.ids) == 9
+
+    asked = ["gate.py", f"candidate={run}", "device=cpu", "workers=0"]
+    assert command(*asked) == 0
+    told = json.loads((tmp_path / "runs/gate/one/gate.json").read_text())
+    assert told["passed"]
+    assert told["overall"][0]["candidate"] == pytest.approx(said.right[:8].sum() / 8)
+    assert command(*asked, f"deployed={run}", "minimum=1") == 1
+    told = json.loads((tmp_path / "runs/gate/one/gate.json").read_text())
+    assert "below the minimum" in told["reasons"][0]
+    page = (tmp_path / "runs/gate/one/index.html").read_text()
+    assert "FAIL" in page
+    assert "below the minimum" in page
+
+    assert command(*asked, "important.classes=[class_x]") == 1  # a mistake leaves no verdict
+    assert not (tmp_path / "runs/gate/one/gate.json").exists()
+    trained = [i for i in sorted(pictures.rglob("*.png")) if "class 0" in str(i)]
+    for path in trained[:20]:  # now its data hold a photo of the set, whichever split it is in
+        shutil.copy(photos / "class 0/100.png", path)
+    capfd.readouterr()
+    config = tmp_path / run / "config.yaml"
+    kept = config.read_text()
+    listed = kept[kept.index("  references:") :].split("\n")
+    entries = [line for line in listed[1:3] if line.strip().startswith("- ")]
+    text = kept.replace("\n".join([listed[0], *entries]), "  references: []")
+    config.write_text(text)  # a run that was trained without the sets
+    assert command(*asked) == 1
+    assert "was trained or validated on photos of the reference sets" in capfd.readouterr().out
+    config.write_text(kept)
+    card = tmp_path / run / "model.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"deployable": False}))
+    assert command(*asked) == 1
+    assert "throw-away run" in capfd.readouterr().out
