@@ -15,7 +15,7 @@ GATE: Table = {
     "candidate": Text(),
     "deployed": Text() | Null(),
     "references": Items(Text()) | Text(),
-    "roots": Settings(),
+    "roots": Settings() | Null(),
     "data_root": Text() | Null(),
     "folder": Text() | Null(),
     "minimum": SHARE | Null(),

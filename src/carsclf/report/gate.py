@@ -72,7 +72,7 @@ def _sets(config: DictConfig) -> list[ReferenceSet]:
             "reference.py name=<name> photos=<folder of class folders>"
         )
     names = [one.name for one in sets]
-    if unknown := [name for name in config.roots if name not in names]:
+    if unknown := [name for name in config.roots or {} if name not in names]:
         raise ConfigError(f"roots names {unknown[0]}, which is no set here: "
                           f"{nearest(str(unknown[0]), names)}")  # fmt: skip
     return sets
@@ -129,7 +129,7 @@ def _answers(
     candidate: Path, deployed: Path | None, one: ReferenceSet, config: DictConfig, notes: list[str]
 ) -> Answers:
     how = How(
-        "test", root=config.roots.get(one.name), batch_size=config.batch_size,
+        "test", root=(config.roots or {}).get(one.name), batch_size=config.batch_size,
         workers=config.workers, device=config.device,
     )  # fmt: skip
     said, lacking = judge(candidate, one, how)
