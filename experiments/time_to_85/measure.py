@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from carsclf.records import Run, RunFolder
+from carsclf.training.finish import git_commit
 
 ROOT, HERE = Path(__file__).parents[2], Path(__file__).parent
 PROTOCOL = [
@@ -69,9 +70,7 @@ def fastai(seed: int, folder: Path, cars: Path, weights: Path) -> Iterator[Row]:
     """Epochs of fastai's `fine_tune`, as its own script wrote them."""
     out = folder.with_suffix(".csv")
     timed(sys.executable, str(HERE / "fine_tune.py"), str(cars), str(weights), str(seed), str(out))
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=7", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
+    commit = str(git_commit())[:7]
     with out.open() as lines:
         for row in csv.DictReader(lines):
             yield {"way": FASTAI, "seed": seed, "recorded_in": commit, **row}

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from carsclf.data.samples import Sample, Source, absolute, list_some
-from carsclf.data.splits import Splits
+from carsclf.data.samples import Source, absolute, list_some
+from carsclf.data.splits import Splits, untrained
 from carsclf.errors import DataError
 
 KINDS = (".txt", ".csv", ".parquet")
@@ -89,8 +89,7 @@ def leave_out(splits: Splits, exclusion: Exclusion, class_names: Sequence[str]) 
     Raises DataError where a class is left without a training photo, or validation without any.
     """
     kept = {name: [s for s in part if s.id not in exclusion.ids] for name, part in splits.items()}
-    trained = {s.target for s in kept["train"]}
-    if lacking := [name for target, name in enumerate(class_names) if target not in trained]:
+    if lacking := untrained(kept["train"], class_names):
         raise DataError(
             f"data.exclude leaves {len(lacking)} classes without a training photo: "
             f"{list_some(lacking, 5)}; shorten the list, or leave the classes out with "
@@ -103,11 +102,7 @@ def leave_out(splits: Splits, exclusion: Exclusion, class_names: Sequence[str]) 
 
 def named_in(splits: Splits, exclusion: Exclusion) -> dict[str, int]:
     """How many photos of each split the list names."""
-    return {name: _named(part, exclusion) for name, part in splits.items()}
-
-
-def _named(samples: Sequence[Sample], exclusion: Exclusion) -> int:
-    return sum(sample.id in exclusion.ids for sample in samples)
+    return {name: sum(s.id in exclusion.ids for s in part) for name, part in splits.items()}
 
 
 def _ids(path: Path) -> tuple[list[str], bytes]:

@@ -129,10 +129,14 @@ def _check(source: Source, protocol: str, val: float, test: float, fraction: flo
         raise ConfigError(f"data.fraction={fraction}: expected a share in (0, 1]")
 
 
+def untrained(train: Iterable[Sample], class_names: Sequence[str]) -> list[str]:
+    """The classes of which there is no training picture."""
+    trained = {s.target for s in train}
+    return [name for target, name in enumerate(class_names) if target not in trained]
+
+
 def _check_parts(source: Source, parts: Splits) -> None:
-    trained = {s.target for s in parts["train"]}
-    without = [name for i, name in enumerate(source.class_names) if i not in trained]
-    if without:
+    if without := untrained(parts["train"], source.class_names):
         raise DataError(
             f"{len(without)} classes have no training picture: {list_some(without)}; add pictures, "
             "or leave small classes out with data.min_images_per_class"

@@ -13,7 +13,7 @@ from carsclf.analysis.duplicates import likeness
 from carsclf.data.fingerprints import fingerprints, hashes_of, thumbs_of
 from carsclf.data.reference import ReferenceSet, read_reference, references_named
 from carsclf.data.samples import Sample, list_some
-from carsclf.data.splits import Splits
+from carsclf.data.splits import Splits, untrained
 from carsclf.errors import DataError
 from carsclf.files import cache_root
 
@@ -85,8 +85,7 @@ def hold_back(
     out = withheld([s for name in HELD for s in splits[name]], sets)
     ids = out.ids
     held = {name: [s for s in splits[name] if s.id not in ids] for name in HELD}
-    trained = {s.target for s in held["train"]}
-    if lacking := [name for target, name in enumerate(class_names) if target not in trained]:
+    if lacking := untrained(held["train"], class_names):
         raise DataError(
             f"the reference sets hold all training photos of {len(lacking)} classes: "
             f"{list_some(lacking, 5)}; add photos, or choose the sets with data.references=[...]"
