@@ -1,18 +1,15 @@
 """What the published split error is worth: see README.md.
 
-    python experiments/augmentation_leak/measure.py <cars> <weights> <out.csv> [--seeds 0 1 2]
+    python -m experiments.augmentation_leak.measure <cars> <weights> <out.csv> [--seeds 0 1 2]
 
 Three trainings of as many pictures each, judged on the same validation photos, and on a test part
 that was drawn before. Rows that are there are not made again.
 """
 
-import argparse
-import csv
 import tempfile
 import time
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 
@@ -21,8 +18,8 @@ from carsclf.inference.split import How, open_run, predict_split
 from carsclf.records import Run
 from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
+from experiments.measuring import ROOT, Row, Rows, commit_of, parser_of
 
-ROOT = Path(__file__).parents[2]
 PROTOCOL = [
     *("experiment=augmentation_leak", "data.image_size=64", "data.workers=0", "look=false"),
     *("model.channels_last=true", "trainer.precision=32-true", "trainer.accelerator=cpu"),
@@ -40,7 +37,7 @@ COLUMNS = (
 )
 
 
-def measure(way: str, seed: int, given: list[str], folder: Path) -> dict[str, Any]:
+def measure(way: str, seed: int, given: list[str], folder: Path) -> Row:
     """One training, judged twice, as a row."""
     told = [*PROTOCOL, *given, *WAYS[way], f"seed={seed}"]
     told.append("+trainer.check_val_every_n_epoch=${trainer.max_epochs}")  # the last is reported
@@ -56,7 +53,7 @@ def measure(way: str, seed: int, given: list[str], folder: Path) -> dict[str, An
         "epochs": run.epochs,
         **{f"{split}_top1": round(judged(run, folder, split), 4) for split in ("val", "test")},
         "cpu_seconds": round(seconds),
-        "recorded_in": str(run.git_commit)[:7],
+        "recorded_in": commit_of(run),
     }
 
 
@@ -69,30 +66,17 @@ def judged(run: Run, folder: Path, split: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name in ("cars", "weights", "out"):
-        parser.add_argument(name, type=lambda text: Path(text).resolve())
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    asked = parser.parse_args()
-    done = set()
-    if asked.out.is_file():
-        with asked.out.open() as lines:
-            done = {(row["way"], int(row["seed"])) for row in csv.DictReader(lines)}
+    asked = parser_of(__doc__, "cars", "weights", "out").parse_args()
     some = [f"'{name}'" for name in stanford_cars(asked.cars).class_names[::EVERY]]
     given = [f"data.root={asked.cars}", f"model.weights={asked.weights}", "reported=last"]
     given.append(f"data.classes=[{','.join(some)}]")
+
+    def one(way: str, seed: int) -> Row:
+        with tempfile.TemporaryDirectory() as folder:
+            return measure(way, seed, given, Path(folder) / "run")
+
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        for seed, way in product(asked.seeds, WAYS):
-            if (way, seed) in done:
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                row = measure(way, seed, given, Path(folder) / "run")
-            with asked.out.open("a", newline="") as out:
-                table = csv.DictWriter(out, COLUMNS)
-                if not out.tell():
-                    table.writeheader()
-                table.writerow(row)
-            print(row, flush=True)
+        Rows(asked.out, COLUMNS, 2).fill(((w, s) for s, w in product(asked.seeds, WAYS)), one)
 
 
 if __name__ == "__main__":

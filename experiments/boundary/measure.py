@@ -1,20 +1,17 @@
 """Where to freeze: what each boundary reaches and costs: see README.md.
 
-    python experiments/boundary/measure.py <cars> <weights> <out.csv> [--seeds 0] [--figure F]
+    python -m experiments.boundary.measure <cars> <weights> <out.csv> [--seeds 0] [--figure F]
 
 Each row is one training with what lies below the boundary frozen and kept, from an empty feature
 cache, and its judgement on test. Rows that are there are not made again.
 """
 
-import argparse
-import csv
 import os
 import shutil
 import tempfile
 import time
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from hydra import compose, initialize_config_dir
@@ -27,8 +24,8 @@ from carsclf.files import cache_root
 from carsclf.inference.split import How, open_run, predict_split
 from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
+from experiments.measuring import ROOT, Row, Rows, commit_of, parser_of
 
-ROOT = Path(__file__).parents[2]
 EPOCHS = 4
 PROTOCOL = [
     *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"),
@@ -50,7 +47,7 @@ COLUMNS = (
 )
 
 
-def measure(boundary: str, seed: int, given: list[str], folder: Path) -> dict[str, Any]:
+def measure(boundary: str, seed: int, given: list[str], folder: Path) -> Row:
     """One training with an empty cache of features, as a row."""
     told = [*PROTOCOL, *given, *BOUNDARIES[boundary], f"seed={seed}"]
     config = training_part(compose("train", told))
@@ -67,7 +64,7 @@ def measure(boundary: str, seed: int, given: list[str], folder: Path) -> dict[st
         "val_top1": round(run.metrics["val/top1"], 4),
         "test_top1": round(float(said.right.mean()), 4),
         "cpu_seconds": round(seconds, 1),
-        "recorded_in": str(run.git_commit)[:7],
+        "recorded_in": commit_of(run),
     }
 
 
@@ -81,21 +78,19 @@ def draw(out: Path, figure: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name in ("cars", "weights", "out"):
-        parser.add_argument(name, type=lambda text: Path(text).resolve())
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser = parser_of(__doc__, "cars", "weights", "out", seeds=[0])
     parser.add_argument("--boundaries", nargs="+", choices=BOUNDARIES, default=list(BOUNDARIES))
     parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
-    done = set()
-    if asked.out.is_file():
-        with asked.out.open() as lines:
-            done = {(row["boundary"], int(row["seed"])) for row in csv.DictReader(lines)}
     some = [f"'{name}'" for name in stanford_cars(asked.cars).class_names[::EVERY]]
     given = [f"data.root={asked.cars}", f"model.weights={asked.weights}"]
     given.append(f"data.classes=[{','.join(some)}]")
-    pairs: list[tuple[int, str]] = list(product(asked.seeds, asked.boundaries))
+
+    def one(boundary: str, seed: int) -> Row:
+        shutil.rmtree(cache_root() / "features", ignore_errors=True)
+        with tempfile.TemporaryDirectory() as folder:
+            return measure(boundary, seed, given, Path(folder) / "run")
+
     with (
         initialize_config_dir(str(ROOT / "conf"), version_base="1.3"),
         tempfile.TemporaryDirectory() as cache,
@@ -104,18 +99,8 @@ def main() -> None:
         packed.mkdir(parents=True, exist_ok=True)
         (Path(cache) / "packed").symlink_to(packed.resolve())
         os.environ["CARSCLF_CACHE"] = cache  # features of one's own stay as they are
-        for seed, boundary in pairs:
-            if (boundary, seed) in done:
-                continue
-            shutil.rmtree(cache_root() / "features", ignore_errors=True)
-            with tempfile.TemporaryDirectory() as folder:
-                row = measure(boundary, seed, given, Path(folder) / "run")
-            with asked.out.open("a", newline="") as out:
-                table = csv.DictWriter(out, COLUMNS)
-                if not out.tell():
-                    table.writeheader()
-                table.writerow(row)
-            print(row, flush=True)
+        keys = ((boundary, seed) for seed, boundary in product(asked.seeds, asked.boundaries))
+        Rows(asked.out, COLUMNS, 2).fill(keys, one)
     if asked.figure:
         draw(asked.out, asked.figure)
 

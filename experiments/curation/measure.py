@@ -1,6 +1,6 @@
 """What curation finds of faults that were planted: see README.md.
 
-    python experiments/curation/measure.py <cars> <scenes> <weights> <folder>
+    python -m experiments.curation.measure <cars> <scenes> <weights> <folder>
 
 Writes results.csv (labels flipped at random), copies.csv (photos saved anew) and pairs.csv (pairs
 that the cars themselves hold) into <folder>. One thread; features are kept in $CARSCLF_CACHE.

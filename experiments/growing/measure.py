@@ -1,6 +1,6 @@
 """What it costs to add classes to a classifier: see README.md.
 
-    python experiments/growing/measure.py <cars> <weights> <folder> [frozen] [rows] [finetune]
+    python -m experiments.growing.measure <cars> <weights> <folder> [frozen] [rows] [finetune]
 
 frozen: a class is added to a frozen classifier of the 195 others, by `train.py` in a process whose
 processor time the system tells. rows: twenty classes are added to 176, and nothing is trained.
@@ -8,12 +8,7 @@ finetune: five to 44, until the accuracy of the old ones is back. Rows that are 
 again; the runs lie beside them.
 """
 
-import argparse
 import csv
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +33,8 @@ from carsclf.training.configuration import training_part
 from carsclf.training.finish import git_commit
 from carsclf.training.growing import place_new_rows
 from carsclf.training.run import fit
+from experiments.measuring import ROOT, parser_of, used_by
 
-ROOT = Path(__file__).parents[2]
 PROTOCOL = [
     *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2", "look=false"),
     *("data.split_seed=0", "data.workers=0", "model=tf_efficientnet_lite0"),
@@ -66,21 +61,6 @@ def classes_of(cars: Path, without: Sequence[int], of: int = 196) -> str:
     return f"data.classes=[{','.join(kept)}]"
 
 
-def used_by(*arguments: str) -> tuple[float, float]:
-    """Runs a command of the project; its process's seconds of processor, and those on the clock."""
-    began = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(arguments)[:500]}: exit status {status}")
-    return usage.ru_utime + usage.ru_stime, time.perf_counter() - began
-
-
 def shares(said: Predictions, new: set[str]) -> tuple[float, float]:
     """Top-1 of the photos of old classes and of new ones, in percent."""
     is_new = np.array([said.class_names[target] in new for target in said.targets])
@@ -98,18 +78,16 @@ def frozen(cars: Path, weights: Path, out: Path) -> None:
         folders = [runs / f"frozen-{place}-{what}" for what in ("before", "after")]
         own = [[f"data.root={cars}", f"runs={runs}", f"name={f.name}"] for f in folders]
         base = [f"model.weights={weights}", classes_of(cars, [place])]
-        first, _ = used_by("train.py", *FROZEN, *base, *own[0])
-        seconds, clock = used_by(
-            "train.py", *FROZEN, f"model.weights={folders[0]}", *ADDED, *own[1]
-        )
+        first = used_by("train.py", *FROZEN, *base, *own[0])
+        used = used_by("train.py", *FROZEN, f"model.weights={folders[0]}", *ADDED, *own[1])
         parts = []
         for folder in folders:
             parts += shares(Predictions.read(RunFolder(folder).predictions("val")), {new})
         row = {
             "class": new,
-            "from_nothing_cpu_seconds": round(first, 1),
-            "cpu_seconds": round(seconds, 1),
-            "wall_seconds": round(clock, 1),
+            "from_nothing_cpu_seconds": round(first.cpu, 1),
+            "cpu_seconds": round(used.cpu, 1),
+            "wall_seconds": round(used.wall, 1),
             "old_before": parts[0],
             "old_after": parts[2],
             "new_after": parts[3],
@@ -239,9 +217,7 @@ def main() -> None:
         "rows": rows,
         "finetune": finetune,
     }
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name in ("cars", "weights", "out"):
-        parser.add_argument(name, type=lambda text: Path(text).resolve())
+    parser = parser_of(__doc__, "cars", "weights", "out")
     parser.add_argument("parts", nargs="*", default=[*parts])
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)

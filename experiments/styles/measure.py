@@ -1,17 +1,13 @@
 """How well classifiers know photos in other styles: see README.md.
 
-    python experiments/styles/measure.py <cars> <weights> <out.csv> [--seeds 0] [--photos 120]
+    python -m experiments.styles.measure <cars> <weights> <out.csv> [--seeds 0] [--photos 120]
 
 Photos of the test split are stylised below runs/ beside the table, once in each style and once at
 strength 0, which shows what the decoder alone costs; then each classifier that is asked for is
 trained, unless its run is there, and asked. Folders that are there are used again.
 """
 
-import argparse
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +18,8 @@ from carsclf.analysis.comparison import bootstrap_difference, wilson
 from carsclf.errors import DataError
 from carsclf.inference.predict import TrainedModel, load_model
 from carsclf.records import Run, RunFolder
+from experiments.measuring import commit_of, parser_of, used_by
 
-ROOT = Path(__file__).parents[2]
 DATA = [
     *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"),
     *("data.split_seed=0", "data.workers=0", "data.image_size=96"),
@@ -39,19 +35,13 @@ WAYS = {
 PLAIN, BACK = "original", "strength 0"
 
 
-def run(script: str, *arguments: str) -> None:
-    """A command of the project, on one thread."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, script, *arguments], cwd=ROOT, env=environment, check=True)
-
-
 def stylised(runs: Path, given: list[str], photos: int) -> tuple[Path, Path]:
     """The folders of all styles, and of the decoder's reconstructions."""
     styles, back = runs / "styles", runs / "strength-0"
     own = ["split=test", f"photos={photos}", "steps=500", *DATA, *given]
-    run("stylize.py", *own, f"out={styles}", "per_image=6")
+    used_by("stylize.py", *own, f"out={styles}", "per_image=6")
     kept = f"decoder={styles / 'decoder.safetensors'}"
-    run("stylize.py", *own, f"out={back}", "strength=0", kept)
+    used_by("stylize.py", *own, f"out={back}", "strength=0", kept)
     return styles, back
 
 
@@ -82,7 +72,7 @@ def rows_of(way: str, seed: int, folder: Path, table: pd.DataFrame) -> list[dict
     """Accuracy in each style, and its distance from the same photos' own, with 95 % intervals."""
     answered: Any = table.assign(right=hits(load_model(folder), table))
     own = answered[answered["style"] == PLAIN]["right"].to_numpy()
-    commit = str(Run.read(RunFolder(folder).run).git_commit)[:7]
+    commit = commit_of(Run.read(RunFolder(folder).run))
     rows = []
     for style, part in answered.groupby("style", sort=False):
         share = wilson(int(part["right"].sum()), len(part))
@@ -102,10 +92,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name in ("cars", "weights", "out"):
-        parser.add_argument(name, type=lambda text: Path(text).resolve())
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser = parser_of(__doc__, "cars", "weights", "out", seeds=[0])
     parser.add_argument("--photos", type=int, default=120)
     asked = parser.parse_args()
     runs = asked.out.parent / "runs"
@@ -117,7 +104,7 @@ def main() -> None:
             folder = runs / f"{way}-{seed}"
             if not RunFolder(folder).weights.is_file():
                 named = [f"seed={seed}", f"runs={runs}", f"name={folder.name}"]
-                run("train.py", *DATA, *TRAINING, *given, *own, *named)
+                used_by("train.py", *DATA, *TRAINING, *given, *own, *named)
             rows += rows_of(way, seed, folder, table)
             pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(asked.out, index=False)
 

@@ -1,17 +1,12 @@
 """How well is a car of no known class told from the known ones? See README.md.
 
-    python experiments/unknown/measure.py <cars> <weights> <out.csv>
+    python -m experiments.unknown.measure <cars> <weights> <out.csv>
 
 Twenty classes, drawn with seed 0, are held out of a training (`data.classes`), frozen and
 fine-tuned; all their photos are "none of these", the run's test photos are the known ones. Runs
 that lie beside the results are not trained again.
 """
 
-import argparse
-import csv
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +21,8 @@ from carsclf.inference.bank import drawn, model_key
 from carsclf.inference.openness import Openness, distance, energy, normalised
 from carsclf.inference.split import How, OpenRun, open_run
 from carsclf.records import Run, RunFolder
+from experiments.measuring import Rows, commit_of, parser_of, used_by
 
-ROOT = Path(__file__).parents[2]
 HELD_OUT = 20
 PROTOCOL = [
     *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"),
@@ -66,12 +61,7 @@ def train(way: str, folder: Path, given: Sequence[str], known: Sequence[str]) ->
     listed = ",".join(f'"{name}"' for name in known)
     overrides.write_text(yaml.safe_dump([f"data.classes=[{listed}]"], width=100_000))
     own = [f"runs={folder.parent}", f"name={folder.name}"]
-    subprocess.run(
-        [sys.executable, "train.py", f"overrides={overrides}", *PROTOCOL, *WAYS[way], *given, *own],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=True,
-    )
+    used_by("train.py", f"overrides={overrides}", *PROTOCOL, *WAYS[way], *given, *own)
 
 
 def look(run: OpenRun, samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +101,7 @@ def measure(way: str, folder: Path, cars: Path, held: Sequence[str]) -> Iterator
             "score": name,
             "auroc": round(float(roc_auc_score(truth, np.append(of_known, of_unknown))), 4),
             "found": round(float((of_unknown > np.quantile(of_val, 0.95)).mean()), 4),
-            "recorded_in": str(Run.read(RunFolder(folder).run).git_commit)[:7],
+            "recorded_in": commit_of(Run.read(RunFolder(folder).run)),
         }
 
 
@@ -120,22 +110,17 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name in ("cars", "weights", "out"):
-        parser.add_argument(name, type=lambda text: Path(text).resolve())
+    parser = parser_of(__doc__, "cars", "weights", "out")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     asked = parser.parse_args()
     known, held = names_of(asked.cars)
     given = [f"data.root={asked.cars}", f"model.weights={asked.weights}"]
-    with asked.out.open("w", newline="") as out:
-        table = csv.DictWriter(out, COLUMNS)
-        table.writeheader()
-        for way in asked.ways:
+    rows = Rows(asked.out, COLUMNS, 1)
+    for way in asked.ways:
+        if not rows.has(way):
             folder = asked.out.parent / "runs" / way
             train(way, folder, given, known)
-            for row in measure(way, folder, asked.cars, held):
-                table.writerow(row)
-                print(row, flush=True)
+            rows.add(*measure(way, folder, asked.cars, held))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,113 @@
+"""What the scripts of this folder share: rows that are not made twice, and what a process used.
+
+They are started from the repository's root: python -m experiments.<question>.measure ...
+"""
+
+import argparse
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from carsclf.records import Predictions, Run, RunFolder
+
+ROOT = Path(__file__).parents[1]
+Row = dict[str, Any]
+
+
+class Rows:
+    """A results file that grows by rows, each known by its values in the first `keys` columns."""
+
+    def __init__(self, path: Path, columns: Sequence[str], keys: int) -> None:
+        self.path, self.columns, self.keys = path, columns, keys
+        self.writing = threading.Lock()
+
+    def has(self, *key: object) -> bool:
+        """Whether a row of this key is there; numbers and their texts are the same."""
+        if not self.path.is_file():
+            return False
+        with self.path.open(newline="") as lines:
+            names = self.columns[: self.keys]
+            wanted = [str(value) for value in key]
+            return any([row[name] for name in names] == wanted for row in csv.DictReader(lines))
+
+    def add(self, *rows: Mapping[str, Any]) -> None:
+        with self.writing, self.path.open("a", newline="") as out:
+            table = csv.DictWriter(out, self.columns, lineterminator="\n")
+            if not out.tell():
+                table.writeheader()
+            table.writerows(rows)
+        print(rows[-1], flush=True)
+
+    def fill(
+        self, keys: Iterable[tuple[Any, ...]], make: Callable[..., Row], jobs: int = 1
+    ) -> None:
+        """Makes and adds the row of each key that is not there, `jobs` of them side by side."""
+
+        def one(key: tuple[Any, ...]) -> None:
+            self.add(make(*key))
+
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(one, [key for key in keys if not self.has(*key)]))
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a process used: seconds of processors, seconds on the clock, most resident MiB."""
+
+    cpu: float
+    wall: float
+    peak_mib: float
+
+
+def used_by(*arguments: str, threads: int = 1) -> Used:
+    """Runs a command of the project in a process of its own, and tells what the system says."""
+    began = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        raise SystemExit(
+            f"{' '.join(arguments)[:500]}: exit status {os.waitstatus_to_exitcode(status)}"
+        )
+    wall = time.perf_counter() - began
+    return Used(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+
+
+def trained(folder: Path, *overrides: str, threads: int = 1) -> tuple[Run, Used]:
+    """Trains into that run folder; what a killed script left there is trained anew, to be timed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    own = [f"runs={folder.parent}", f"name={folder.name}"]
+    used = used_by("train.py", *overrides, *own, threads=threads)
+    return Run.read(RunFolder(folder).run), used
+
+
+def test_top1(folder: Path, *options: str) -> float:
+    """Its accuracy on test, by `evaluate.py`."""
+    used_by("evaluate.py", f"run={folder}", "split=test", "worst=0", *options)
+    return float(Predictions.read(RunFolder(folder).predictions("test")).right.mean())
+
+
+def commit_of(run: Run) -> str:
+    return str(run.git_commit)[:7]
+
+
+def parser_of(doc: str | None, *paths: str, seeds: Sequence[int] = (0, 1, 2)) -> Any:
+    """Of a script: the paths that it needs, and --seeds."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    for name in paths:
+        parser.add_argument(name, type=lambda text: Path(text).resolve())
+    parser.add_argument("--seeds", type=int, nargs="*", default=list(seeds))
+    return parser
