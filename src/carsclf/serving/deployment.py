@@ -111,9 +111,11 @@ class Deployment:
         elif now == self._before:
             self._loaded = now
             try:
-                before, self.current = self.current, self._load()
+                before, self.current = self.current.version, self._load()
                 self.problem = None
-                log.info("now serving %s, no longer %s", self.current.version, before.version)
+                same = before == self.current.version  # its openness or its record is another
+                change = "read anew" if same else f"no longer {before}"
+                log.info("now serving %s, %s", self.current.version, change)
             except Exception as error:  # whatever is wrong with it, the current model answers
                 self.problem = f"another model was not taken: {one_line(error)}"
                 log.warning(self.problem)
