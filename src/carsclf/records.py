@@ -169,6 +169,11 @@ class RunFolder(Folder):
         return self.root / "causes.csv"
 
     @property
+    def photos(self) -> Path:
+        """Which photos it was trained, validated and tested on."""
+        return self.root / "photos.parquet"
+
+    @property
     def too_few(self) -> Path:
         """Of a cutoff: the classes below it, with what each lacks."""
         return self.root / "too_few.csv"

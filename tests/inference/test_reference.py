@@ -124,3 +124,33 @@ def test_gate_from_training_to_verdict(
     card.write_text(json.dumps(json.loads(card.read_text()) | {"deployable": False}))
     assert command(*asked) == 1
     assert "throw-away run" in capfd.readouterr().out
+
+
+def test_what_a_run_was_trained_on_is_known_after_its_library_grew(
+    photos: Path, pictures: Path, tiny: list[str], command, tmp_path: Path, capfd
+) -> None:
+    run = "runs/train/one"
+    own = [*tiny, "name=one", "trainer.max_epochs=1", "data.references=[]"]
+    seen = min((pictures / "class 0").glob("*.png"))
+    shutil.copy(photos / "class 0/100.png", seen)
+    assert command("train.py", *own) == 0
+    kept = pd.read_parquet(tmp_path / run / "photos.parquet")
+    assert sorted(pictures / id for id in kept["id"]) == sorted(pictures.rglob("*.png"))
+    assert kept["class"].tolist() == [Path(id).parent.name for id in kept["id"]]
+    config = json.loads((tmp_path / run / "run.json").read_text())
+    assert kept["split"].value_counts().to_dict() == config["split_sizes"]
+
+    for seed in range(30):  # a class more, and photos that move the others to another split
+        draw(pictures / "class 9" / f"{seed}.png", 1, 600 + seed)
+        draw(pictures / "class 0" / f"new {seed}.png", 0, 700 + seed)
+    asked = ["gate.py", f"candidate={run}", "device=cpu", "workers=0"]
+    assert command(*asked) == 1
+    out = capfd.readouterr().out
+    assert "1 photos with the content of one of field" in out
+    seen.unlink()
+    assert command(*asked) == 0
+    moved = tmp_path / "elsewhere"
+    shutil.move(pictures, moved)
+    assert command(*asked) == 1
+    assert "none of its photos is where it was" in capfd.readouterr().err
+    assert command(*asked, f"data_root={moved}") == 0

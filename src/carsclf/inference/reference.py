@@ -12,11 +12,12 @@ from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.fingerprints import check_hashes
 from carsclf.data.folder import folder
 from carsclf.data.mapping import ClassMapping
+from carsclf.data.photos_of_run import read_photos
 from carsclf.data.reference import ReferenceSet, make_set
-from carsclf.data.samples import absolute, list_some
+from carsclf.data.samples import Sample, absolute, list_some
 from carsclf.data.views import Views
 from carsclf.data.withhold import HELD, Withheld, kept_for, withheld
-from carsclf.errors import CheckpointError, ConfigError, mistakes, one_line
+from carsclf.errors import CheckpointError, ConfigError, DataError, mistakes, one_line
 from carsclf.inference.predict import TrainedModel, load_model, predict
 from carsclf.inference.split import How, mean_of_views, open_run
 from carsclf.options.command_line import say_next
@@ -106,21 +107,15 @@ def told_lacking(lacking: Sequence[str], reference: ReferenceSet) -> list[str]:
 def trained_on(run: Path, sets: Sequence[ReferenceSet], root: str | None) -> Withheld:
     """Photos of the sets, or twins of theirs, that a run was trained or validated on.
 
-    Looked for in its data as they lie there now, and in those of the runs that its weights began
-    with. Raises ConfigError where these cannot be read.
+    Its own list of photos tells which they were, and those of the runs that its weights began
+    with; a run of an earlier version has none, and its data as they lie there now are taken.
+    Raises ConfigError where nothing of them is found.
     """
     samples, at, place = [], run, root
     seen: set[Path] = set()
     while at not in seen:
         seen.add(at)
-        try:
-            data = open_run(at, How("train", root=place, device="cpu")).data
-        except mistakes() as error:
-            raise ConfigError(
-                f"whether {at} was trained on photos of the reference sets is looked for in its "
-                f"data ({one_line(error)}): say where they lie now with data_root=<folder>"
-            ) from None
-        samples += [s for name in HELD for s in data.splits[name]]
+        samples += _seen_by(at, place)
         weights = Path(str(OmegaConf.load(RunFolder(at).config).model.weights)).expanduser()
         if RunFolder(weights).config.is_file():
             at = weights
@@ -130,6 +125,23 @@ def trained_on(run: Path, sets: Sequence[ReferenceSet], root: str | None) -> Wit
     same = {id: name for each in found for id, name in each.same.items()}
     twins = {id: name for each in found for id, name in each.twins.items()}
     return Withheld({one.name: one.hash for one in sets}, same, twins)
+
+
+def _seen_by(run: Path, root: str | None) -> list[Sample]:
+    """The training and validation photos of one run that are still there."""
+    kept = RunFolder(run).photos
+    try:
+        if kept.is_file():
+            if found := read_photos(kept, HELD, root):
+                return found
+            raise DataError("none of its photos is where it was")
+        splits = open_run(run, How("train", root=root, device="cpu")).data.splits
+        return [s for name in HELD for s in splits[name]]
+    except mistakes() as error:
+        raise ConfigError(
+            f"whether {run} was trained on photos of the reference sets is looked for in its data "
+            f"({one_line(error)}): say where they lie now with data_root=<folder>"
+        ) from None
 
 
 def _name(given: str, data: DictConfig, model: TrainedModel, names: Sequence[str]) -> str | None:

@@ -14,7 +14,9 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import cutoff, make_data
+from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.exclude import Exclusion, changed
+from carsclf.data.photos_of_run import write_photos
 from carsclf.data.reference import NOTE, check_same
 from carsclf.data.withhold import Withheld
 from carsclf.errors import CheckpointError
@@ -90,6 +92,7 @@ def fit(
     keep_exclusion(pictures.exclusion, files)
     keep_withheld(pictures.withheld, files)
     names = pictures.class_names
+    keep_photos(pictures, files)
     write_too_few(pictures, cutoff(config), files)
     network, weights = make_network(config, len(names), names)
     tell(weights)
@@ -220,6 +223,13 @@ def keep_withheld(withheld: Withheld | None, files: RunFolder) -> None:
     if not note.is_file():
         with atomic_write(note) as temporary:
             temporary.write_text(json.dumps(withheld.record(), indent=2) + "\n")
+
+
+@rank_zero_only
+def keep_photos(pictures: CarsDataModule, files: RunFolder) -> None:
+    """Notes which photos are in which split; where a run goes on they are the same."""
+    if not files.photos.is_file():
+        write_photos(pictures.splits, pictures.class_names, files.photos)
 
 
 def keep_rate(
