@@ -160,7 +160,8 @@ def _write(
     }
     folder.mkdir(parents=True, exist_ok=True)
     against = f"compared with {deployed}" if deployed else "the first deployment"
-    answer = f"{len(reasons)} reasons against it" if reasons else "nothing speaks against it"
+    some = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
+    answer = f"{some} against it" if reasons else "nothing speaks against it"
     figure = Figure("FAIL" if reasons else "PASS", f"{candidate.name}: {answer}", "why")
     title = f"May {candidate.name} be deployed?"
     names = ", ".join(f"{one.name} ({len(one.table)} photos)" for one in sets)
@@ -200,6 +201,30 @@ def _sections(desk: Desk, rules: Rules, verdict: Verdict, reasons: Sequence[str]
                 "name what matters in important.classes."
             )
         sections += [whole, each]
-    rule = Section("rules", "The rules", "What was asked of the candidate.")
-    rule.definitions([(name, str(value)) for name, value in asdict(rules).items()])
+    rule = Section("rules", "The rules", "What was asked of the candidate, as `gate.yaml` has it.")
+    rule.definitions(_told(rules))
     return [*sections, rule]
+
+
+def _told(rules: Rules) -> list[tuple[str, str]]:
+    """Each rule by its name on the command line."""
+
+    def at_least(share: float | None) -> str:
+        return "none" if share is None else f"at least {percent(share, 1)} right"
+
+    def lost(share: float, of: str) -> str:
+        return f"at most {100 * share:g} points lost on {of}, or what chance explains"
+
+    told = [
+        ("minimum", at_least(rules.minimum)),
+        ("worse_by", lost(rules.worse_by, "a set")),
+        ("class_worse_by", lost(rules.class_worse_by, "a class of a set")),
+        ("significance", f"{rules.significance:g}"),
+        ("important", list_some(rules.important, len(rules.important)) or "no class"),
+    ]
+    if rules.important:
+        told += [
+            ("its minimum", at_least(rules.important_minimum)),
+            ("its worse_by", lost(rules.important_worse_by, "each of them")),
+        ]
+    return told
