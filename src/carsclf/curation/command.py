@@ -63,6 +63,8 @@ def run_config(files: RunFolder, config: DictConfig) -> DictConfig:
     trained = OmegaConf.load(files.config)
     assert isinstance(trained, DictConfig)
     with open_dict(trained):
+        if files.decisions.is_file():  # the file that they were copied from may have grown
+            trained.data.decisions = str(files.decisions)
         trained.data.root = config.root or trained.data.root
         trained.data.update({"skip_unreadable": True, "fraction": 1.0, "bootstrap": None})
     return trained

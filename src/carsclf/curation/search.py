@@ -73,6 +73,7 @@ def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
     why = zip(everything["id"], everything["unreadable"], strict=True)
     gone = {str(id) for id, reason in why if isinstance(reason, str)}
     gone |= data.exclusion.ids if data.exclusion else set()
+    gone |= {*data.decided.out} if data.decided else set()
     chosen = [i for i, split in enumerate(splits) if config.folds.test or split != "test"]
     judged = divide(config, trained, data, backbone, source, [samples[i] for i in chosen],
                     x[chosen], folder)  # fmt: skip
