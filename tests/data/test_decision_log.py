@@ -52,6 +52,24 @@ def test_what_people_decide_differently_is_a_conflict_and_the_later_counts() -> 
     assert said(("ann", "a", "turn", "90"), ("bob", "a", "turn", "270")).conflict("a")
 
 
+def test_a_keep_about_light_leaves_the_label_as_it_was_decided() -> None:
+    """Of three keeps after a relabelling, the one of too_dark is beside it."""
+    for kind, counts in (("too_dark", "relabel"), ("label_error", "keep"), ("", "keep")):
+        ledger = Ledger()
+        ledger.add(Entry("", "ann", "a", "", "relabel", "red", "mislabelled"))
+        ledger.add(Entry("", "bob", "a", "", "keep", "", kind))
+        fate = ledger.fate("a")
+        assert fate is not None
+        assert fate.decision == counts
+        assert bool(ledger.conflict("a")) is (counts == "keep")
+    ledger = said(("ann", "a", "exclude"))
+    ledger.add(Entry("", "ann", "a", "", "keep", "", "too_dark"))  # what is left out comes back
+    assert [e.decision for _, e in ledger.of("a")] == ["exclude", "keep"]
+    fate = ledger.fate("a")
+    assert fate is not None
+    assert fate.decision == "keep"
+
+
 def test_of_photos_merged_in_a_circle_one_stays() -> None:
     """a into b, then b into a: the later counts, so a stays."""
     ledger = said(("ann", "a", "merge", "b"), ("bob", "b", "merge", "a"))

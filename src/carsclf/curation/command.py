@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from getpass import getuser
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ def curate(config: DictConfig) -> Path:
     config = checked(config, CURATE)
     check_asked(config)
     check_extra()
+    if config.page:
+        check_page()
     quiet()
     files = RunFolder(config.run)
     folder = Path(config.folder).expanduser() if config.folder else files.root / "curation"
@@ -41,7 +45,30 @@ def curate(config: DictConfig) -> Path:
     paths = {sample.id: sample.path for sample in found.library.samples}
     draw_sheets(found.table, paths, folder / "sheets", config.sheets)
     tell(found, folder, files)
+    if config.page:
+        open_page(found, folder, files, config)
     return folder
+
+
+def check_page() -> None:
+    """Refuses to begin without the package that only the page needs."""
+    if find_spec("nicegui") is None:
+        raise ConfigError("page=true needs NiceGUI: pip install 'carsclf[page]'")
+
+
+def open_page(found: Found, folder: Path, files: RunFolder, config: DictConfig) -> None:
+    """The cleaning page, until it is ended; a run's own decisions are what it begins with."""
+    from carsclf.curation.page.board import Board, findings_of
+    from carsclf.curation.page.serve import serve_page
+
+    log = folder / "decisions.csv"
+    if files.decisions.is_file() and not log.exists():
+        with atomic_write(log) as temporary:
+            temporary.write_bytes(files.decisions.read_bytes())
+    board = Board(findings_of(found.table), found.photos, found.library.class_names, log)
+    repeat = argument("overrides", files.overrides)
+    say_next(f"python train.py {repeat} {argument('data.decisions', log)}")
+    serve_page(board, config.who or getuser(), config.port)
 
 
 def check_asked(config: DictConfig) -> None:

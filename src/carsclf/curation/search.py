@@ -1,6 +1,6 @@
 """All findings about the photos of a run; what takes long is made once and kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Found:
     by_chance: float  # photos that the first rule would name where all labels are right
     leak: dict[str, int]
     weights: str
+    photos: Mapping[str, Path]  # where all of the data set lie, those left out too
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
         expected_by_chance(told.probabilities, config.confusing.wrong_above),
         twins.leak(table),
         backbone.weights.origin,
+        {sample.id: sample.path for sample in source.samples},
     )
 
 

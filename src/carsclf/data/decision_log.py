@@ -1,7 +1,8 @@
 """Decisions on photos of a data set, in a CSV that only grows: what a line says, and what counts.
 
-Of each photo the last of keep, relabel, exclude and merge counts, and beside it the last turn; an
-undo takes back the last decision of the same person on the photo that still stands.
+Of each photo the last of keep, relabel, exclude and merge counts, and beside it the last turn. A
+keep that is not about the label (of a finding of another kind, say too dark) leaves a relabelling
+as it is. An undo takes back the last decision of the same person on the photo that still stands.
 """
 
 import csv
@@ -15,6 +16,7 @@ from carsclf.data.samples import list_some, shown
 from carsclf.errors import DataError, nearest
 
 DECISIONS = ("keep", "relabel", "exclude", "turn", "merge", "undo")
+LABEL = ("mislabelled", "several_classes", "label_error")  # kinds of findings about labels
 ANGLES = ("0", "90", "180", "270")
 
 
@@ -103,10 +105,13 @@ class Ledger:
     def conflict(self, id: str) -> list[Entry]:
         """The last decisions of each person on a photo, where they differ; the last counts."""
         for turned in (False, True):
-            said = [e for _, e in self.of(id) if (e.decision == "turn") is turned]
-            last = list({e.who: e for e in said}.values())
+            said = [s for s in self.of(id) if (s[1].decision == "turn") is turned]
+            people = dict.fromkeys(e.who for _, e in said)
+            each = [_folded([s for s in said if s[1].who == who]) for who in people]
+            last = [s[1] for s in sorted((s for s in each if s), key=lambda s: s[0])]
+            last = [e for e in last if not any(_beside(e, other) for other in last)]
             if len({(e.decision, "" if e.decision == "keep" else e.value) for e in last}) > 1:
-                return sorted(last, key=said.index)
+                return last
         own = self._last(id)
         if own and own[1].decision == "merge" and self.fate(id) is None:  # merged back by another
             back = self._last(own[1].value)
@@ -123,12 +128,28 @@ class Ledger:
         own = [s for said in self.standing.values() for s in said if s[1].who == who]
         if not own:
             return []
-        when = max(own, key=lambda said: said[0])[1].when
+        last = max(own, key=lambda said: said[0])
+        if not (when := last[1].when):
+            return [last[1]]
         return [entry for _, entry in sorted(own, key=lambda s: s[0]) if entry.when == when]
 
     def _last(self, id: str) -> Said | None:
-        said = [said for said in self.of(id) if said[1].decision != "turn"]
-        return said[-1] if said else None
+        return _folded([said for said in self.of(id) if said[1].decision != "turn"])
+
+
+def _folded(said: Sequence[Said]) -> Said | None:
+    """Which of them counts."""
+    counts = None
+    for one in said:
+        if counts is None or not _beside(one[1], counts[1]):
+            counts = one
+    return counts
+
+
+def _beside(entry: Entry, other: Entry) -> bool:
+    """Whether it is a keep that leaves a relabelling as it is: the photo is not too dark, say."""
+    both = (entry.decision, other.decision) == ("keep", "relabel")
+    return both and entry.kind not in ("", other.kind, *LABEL)
 
 
 def read_ledger(content: bytes, path: Path) -> Ledger:
