@@ -41,21 +41,24 @@ class Row:
         self.board, self.thumbs, self.place, self.do = board, thumbs, place, do
         self.finding: Finding = board.findings[place]
         self.element = ui.element("div").props(f"data-place={place}")
-        self.version = -1
+        self.told: tuple[object, ...] | None = None
         self.fill()
 
     def mark(self, *, at: bool, picked: bool) -> None:
         """Frame of the cursor, and tint of the selection."""
         edge = self.said.edge + (" split" if self.said.conflict else "")
-        marks = f"row {'pair ' if self.finding.other else ''}{edge}{' at' if at else ''}{' picked' if picked else ''}"
-        self.element.classes(replace=marks)
+        marks = {"pair": bool(self.finding.other), "at": at, "picked": picked}
+        on = [name for name, holds in marks.items() if holds]
+        self.element.classes(replace=" ".join(["row", *on, edge]))
 
     def fill(self) -> None:
-        """What it says now; nothing where nothing was decided since."""
-        if self.version == self.board.version:
-            return
-        self.version = self.board.version
+        """What it says now; its elements stay where it says the same."""
+        ledger = self.board.ledger
         self.said = words(self.board, self.place)
+        photos = [(gone(self.board, id), ledger.turn(id)) for id in self.finding.photos]
+        if self.told == (self.said, photos):
+            return
+        self.told = (self.said, photos)
         self.element.clear()
         one = self.finding
         with self.element:

@@ -88,8 +88,9 @@ kbd {{ font: 600 11px/1 ui-monospace, Menlo, Consolas, monospace; background: va
 .veil.photo img {{ max-width: 96vw; max-height: 94vh; }}
 .sheet {{ background: var(--card); border-radius: 12px; padding: 20px 22px; width: 560px;
   max-height: 88vh; overflow-y: auto; box-shadow: 0 20px 60px rgba(0,0,0,.3); }}
-.typed {{ display: flex; align-items: center; font-size: 22px; border-bottom: 2px solid var(--ink); padding: 4px 2px 6px;
-  min-height: 44px; margin: 8px 0 10px; white-space: pre-wrap; overflow-wrap: anywhere; }}
+.typed {{ display: flex; align-items: center; font-size: 22px; padding: 4px 2px 6px;
+  border-bottom: 2px solid var(--ink); min-height: 44px; margin: 8px 0 10px;
+  white-space: pre-wrap; overflow-wrap: anywhere; }}
 .typed::after {{ content: ""; border-left: 2px solid #2f6fdb; margin-left: 1px; height: 26px; }}
 .match {{ padding: 6px 10px; border-radius: 7px; cursor: pointer; overflow-wrap: anywhere; }}
 .match:hover {{ background: var(--paper); }} .match.on {{ background: #2f6fdb; color: #fff; }}

@@ -6,24 +6,49 @@ from carsclf.curation.page.board import Board
 from carsclf.data.decision_log import Entry
 
 HELP = (
-    ("↑ ↓", "the row above, below"),
-    ("← →", "the page before, after"),
-    ("Home End", "the first row, the last"),
-    ("Space", "select the row; with none selected, decisions are on the row of the frame"),
-    ("Shift ↑ ↓", "select all from there to here"),
-    ("a", "select all that the list shows, or none"),
-    ("n", "the next that is not decided"),
-    ("k", "keep: the photo and its label are right; of a pair, both stay"),
-    ("1 … 9", "the class that stands beside the digit"),
-    ("r", "relabel: type a part of the class, Enter takes it"),
-    ("x", "leave the photo out of training"),
-    ("t", "turn it by 90 degrees to the right; again for more"),
-    ("m", "merge a pair: the left photo stays, the other is left out; again for the reverse"),
-    ("u", "take back what you decided last, also what you decided on many at once"),
-    ("f", "hide what is decided, or show it again"),
-    ("c", "only findings that name a class: type a part of it; Enter with nothing typed, all"),
-    ("Enter", "the photo as large as the window; the right one of a pair with Enter again"),
-    ("?", "this"),
+    (
+        (
+            "↑",
+            "↓",
+        ),
+        "the row above, below",
+    ),
+    (
+        (
+            "←",
+            "→",
+        ),
+        "the page before, after",
+    ),
+    (
+        (
+            "Home",
+            "End",
+        ),
+        "the first row, the last",
+    ),
+    (("Space",), "select the row; with none selected, decisions are on the row of the frame"),
+    (
+        (
+            "Shift",
+            "↑",
+            "↓",
+        ),
+        "select all from there to here",
+    ),
+    (("a",), "select all that the list shows, or none"),
+    (("n",), "the next that is not decided"),
+    (("k",), "keep: the photo and its label are right; of a pair, both stay"),
+    (("1 … 9",), "the class that stands beside the digit"),
+    (("r",), "relabel: type a part of the class, Enter takes it"),
+    (("x",), "leave the photo out of training"),
+    (("t",), "turn it by 90 degrees to the right; again for more"),
+    (("m",), "merge a pair: the left photo stays, the other is left out; again for the reverse"),
+    (("u",), "take back what you decided last, also what you decided on many at once"),
+    (("f",), "hide what is decided, or show it again"),
+    (("c",), "only findings that name a class: type a part of it; Enter with nothing typed, all"),
+    (("Enter",), "the photo as large as the window; the right one of a pair with Enter again"),
+    (("?",), "this"),
 )
 DONE = {"keep": "kept", "exclude": "left out", "merge": "merged", "turn": "turned"}
 
