@@ -88,8 +88,9 @@ class Review:
 
     def next_open(self) -> bool:
         """Goes to the next finding that is not settled, from the start again after the end."""
-        rest = [*range(self.cursor + 1, len(self.order)), *range(self.cursor + 1)]
-        for position in rest:
+        count = len(self.order)
+        for step in range(1, count + 1):
+            position = (self.cursor + step) % count
             if not self.board.settled(self.order[position]):
                 self.go(position)
                 return True

@@ -35,13 +35,18 @@ def key(name: str) -> None:
 
 
 class Row:
-    """Elements of one row, made anew where its decision changes; `do` is what its buttons do."""
+    """Elements of one row, made once: a click while it is drawn anew finds its button still there.
+
+    `do` is what its buttons do.
+    """
 
     def __init__(self, board: Board, thumbs: Thumbnails, place: int, do: Do) -> None:
         self.board, self.thumbs, self.place, self.do = board, thumbs, place, do
         self.finding: Finding = board.findings[place]
+        self._frames: list[_Frame] = []
         self.element = ui.element("div").props(f"data-place={place}")
-        self.told: tuple[object, ...] | None = None
+        with self.element:
+            self._build()
         self.fill()
 
     def mark(self, *, at: bool, picked: bool) -> None:
@@ -52,32 +57,31 @@ class Row:
         self.element.classes(replace=" ".join(["row", *on, edge]))
 
     def fill(self) -> None:
-        """What it says now; its elements stay where it says the same."""
-        ledger = self.board.ledger
+        """What is decided now."""
         self.said = words(self.board, self.place)
-        photos = [(gone(self.board, id), ledger.turn(id)) for id in self.finding.photos]
-        if self.told == (self.said, photos):
-            return
-        self.told = (self.said, photos)
-        self.element.clear()
+        self._tag.set_text(shown(self.said.tag))
+        self._tag.classes(replace=f"tag {self.said.edge}")
+        self._conflict.set_text(shown(self.said.conflict))
+        for frame in self._frames:
+            frame.fill(self.board, self.thumbs)
+
+    def _build(self) -> None:
         one = self.finding
-        with self.element:
+        with ui.element("div"):
+            self._photo(one.id, "large", SIDES[1], tick=True)
+        self._facts()
+        if one.other:
             with ui.element("div"):
-                self._photo(one.id, "large", SIDES[1], self.said.turn, tick=True)
-            self._facts()
-            if one.other:
-                turn = self.board.ledger.turn(one.other)
-                with ui.element("div"):
-                    self._photo(one.other, "large", SIDES[1], turn)
-                    self._caption(one.other_name, f"{one.other_split}, {one.other}")
-            else:
-                self._near(one.nearest_own, one.name, "nearest of its own class")
-                self._near(one.nearest_suggested, one.suggested, "nearest of the suggested")
+                self._photo(one.other, "large", SIDES[1])
+                self._caption(one.other_name, f"{one.other_split}, {one.other}")
+        else:
+            self._near(one.nearest_own, one.name, "nearest of its own class")
+            self._near(one.nearest_suggested, one.suggested, "nearest of the suggested")
 
     def _near(self, id: str | None, name: str | None, what: str) -> None:
         with ui.element("div"):
             if id:
-                self._photo(id, "small", SIDES[0], self.board.ledger.turn(id))
+                self._photo(id, "small", SIDES[0])
                 self._caption(name, what)
 
     def _caption(self, name: str | None, what: str) -> None:
@@ -86,20 +90,14 @@ class Row:
                 ui.label(shown(name or ""))
             ui.label(shown(what))
 
-    def _photo(self, id: str, size: str, side: int, turn: int, *, tick: bool = False) -> None:
-        out, url = gone(self.board, id), self.thumbs.url(id, side, turn)
-        with box(f"frame {size}{' out' if out else ''}") as frame:
-            if url is None:
-                box("none", "not among the photos")
-            else:
-                # the address is made of numbers alone
-                ui.element("img").props(f'src="{url}" loading="lazy" alt="" draggable="false"')
-            if out:
-                box("badge", out)
-            if tick:
+    def _photo(self, id: str, size: str, side: int, *, tick: bool = False) -> None:
+        frame = _Frame(id, size, side)
+        if tick:
+            with frame.element:
                 picked = box("tick", "✓")
-                picked.on("click.stop", partial(self.do, "tick", self.place))
-        frame.on("click.stop", partial(self.do, f"photo {id}", self.place))
+            picked.on("click.stop", partial(self.do, "tick", self.place))
+        frame.element.on("click.stop", partial(self.do, f"photo {id}", self.place))
+        self._frames.append(frame)
 
     def _facts(self) -> None:
         one = self.finding
@@ -120,10 +118,7 @@ class Row:
                 with box("choice"):
                     box("soft", "predicted as labelled")
                     self._sure(one.probability)
-            if self.said.tag:
-                box(f"tag {self.said.edge}", shown(self.said.tag))
-            if self.said.conflict:
-                box("warn", shown(self.said.conflict))
+            self._tag, self._conflict = ui.label(), ui.label().classes("warn")
             with box("acts"):
                 for name, what, kind in ACTS[: None if one.other else -1]:
                     with box(f"act {kind}") as act:
@@ -136,3 +131,23 @@ class Row:
         with box("sure"):
             ui.element("div").style(f"width: {100 * probability:.1f}%")
         box("soft", f"{probability:.0%}")
+
+
+class _Frame:
+    """A photo, and why it is left out where it is."""
+
+    def __init__(self, id: str, size: str, side: int) -> None:
+        self.id, self.size, self.side = id, size, side
+        with box(f"frame {size}") as self.element:
+            self._none = ui.label("cannot be shown").classes("none")
+            self._image = ui.element("img").props('loading="lazy" alt="" draggable="false"')
+            self._badge = ui.label().classes("badge")
+
+    def fill(self, board: Board, thumbs: Thumbnails) -> None:
+        out = gone(board, self.id)
+        url = thumbs.url(self.id, self.side, board.ledger.turn(self.id))
+        self.element.classes(replace=f"frame {self.size}{' out' if out else ''}")
+        self._badge.set_text(out)
+        if url and self._image.props.get("src") != url:
+            self._image.props(f'src="{url}"')  # made of numbers alone
+        self._image.set_visibility(url is not None)

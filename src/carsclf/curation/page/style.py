@@ -54,7 +54,9 @@ body {{ background: var(--paper); color: var(--ink); overflow: hidden;
   border: 2px solid #fff; background: rgba(29,33,39,.35); color: #fff; line-height: 20px;
   text-align: center; cursor: pointer; }}
 .row.picked .tick {{ background: #2f6fdb; }}
-.none {{ color: var(--soft); padding: 0 14px; text-align: center; font-size: 12.5px; }}
+.frame .none {{ position: absolute; color: var(--soft); font-size: 12.5px; }}
+.frame img {{ position: relative; background: #ecebe8; }}
+.badge:empty, .tag:empty, .warn:empty {{ display: none; }}
 .caption {{ margin-top: 6px; font-size: 12.5px; color: var(--soft); overflow-wrap: anywhere; }}
 .caption b {{ color: var(--ink); font-weight: 550; display: block; }}
 .facts {{ min-width: 0; display: flex; flex-direction: column; gap: 5px; }}
