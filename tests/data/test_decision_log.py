@@ -113,7 +113,7 @@ def test_half_a_line_is_passed_over(torn: bytes) -> None:
 
 
 def test_any_csv_with_id_and_decision_will_do() -> None:
-    content = "\ufeffdecision,id,value\r\nexclude,a.jpg,\r\n,b.jpg,\r\nrelabel,c.jpg,red\r\n"
+    content = "\ufeffdecision,id,value\r\nexclude,a.jpg\r\n,b.jpg,\r\nrelabel,c.jpg,red\r\n"
     ledger = read_ledger(content.encode(), HERE)
     assert ledger.ids() == ["a.jpg", "c.jpg"]
 
@@ -124,6 +124,7 @@ def test_any_csv_with_id_and_decision_will_do() -> None:
         ("", "expected a CSV with the columns when, who, id"),
         ("id,class\na,b\n", "expected a CSV .* found id, class"),
         ("id,decision\na,exclud\n", "line 2: decision 'exclud' is unknown.*exclude"),
+        ("id,decision\na, b.jpg,exclude\n", "line 2: more cells .* double quotes"),
         ("id,decision\n,exclude\n", "line 2: no id"),
         ("id,decision,value\na,turn,45\n", "line 2: turn '45': expected 0, 90, 180, 270"),
         ("id,decision,value\na,relabel,\n", "line 2: relabel without a value"),

@@ -15,6 +15,7 @@ from carsclf.curation.photos import check_extra
 from carsclf.curation.search import Found, find
 from carsclf.curation.sheets import draw_sheets
 from carsclf.curation.trained import check_trainable
+from carsclf.data.decision_log import read_ledger
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.files import atomic_write
 from carsclf.options.command_line import argument, say_next
@@ -59,12 +60,12 @@ def check_page() -> None:
 def open_page(found: Found, folder: Path, files: RunFolder, config: DictConfig) -> None:
     """The cleaning page, until it is ended; a run's own decisions are what it begins with."""
     from carsclf.curation.page.board import Board, findings_of
+    from carsclf.curation.page.log import begin
     from carsclf.curation.page.serve import serve_page
 
     log = folder / "decisions.csv"
     if files.decisions.is_file() and not log.exists():
-        with atomic_write(log) as temporary:
-            temporary.write_bytes(files.decisions.read_bytes())
+        begin(log, read_ledger(files.decisions.read_bytes(), files.decisions))
     board = Board(findings_of(found.table), found.photos, found.library.class_names, log)
     repeat = argument("overrides", files.overrides)
     say_next(f"python train.py {repeat} {argument('data.decisions', log)}")

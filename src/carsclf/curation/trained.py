@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from carsclf.data.decision_log import HEADER, Entry
-from carsclf.data.samples import Sample
+from carsclf.data.samples import Sample, absolute
 from carsclf.errors import ConfigError
 from carsclf.features.cache import content_key
 from carsclf.files import atomic_write
@@ -62,7 +62,7 @@ class TrainedFolds:
 
     def _config(self, fold: int) -> DictConfig:
         """The run's configuration on a list of photos, of which those of the fold are `val`."""
-        place = self.run_of(fold).with_suffix(".parquet")
+        place = absolute(self.run_of(fold).with_suffix(".parquet"))
         self._list(fold, place)
         config = self.config.copy()
         own = {"name", "source", "class_depth", "ignore"}  # of other sources

@@ -160,10 +160,15 @@ def read_ledger(content: bytes, path: Path) -> Ledger:
     ledger, (names, lines) = Ledger(), _lines(content, path)
     for number, line in lines:
         row = _cells(line)
-        if row is None or len(row) != len(names):
+        if row is None or (len(row) < len(names) and names == [*COLUMNS]):
             ledger.torn += 1
             continue
-        given = dict(zip(names, map(_plain, row), strict=True))
+        if len(row) > len(names):
+            raise DataError(
+                f"{path}, line {number}: more cells than there are columns: put names with a comma "
+                "in double quotes"
+            )
+        given = dict(zip(names, map(_plain, row), strict=False))  # last cells may be left away
         entry = Entry(**{column: given.get(column, "") for column in COLUMNS})
         if not entry.decision:  # a list to decide on
             continue

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from carsclf.curation.page.board import Board
+from carsclf.curation.page.log import begin
 from carsclf.curation.page.review import PAGE, Review
 from carsclf.curation.page.session import Asked, Session
 from carsclf.curation.page.text import words
@@ -185,6 +186,9 @@ def test_what_cannot_be_written_is_not_shown_as_decided(
 def test_decisions_on_another_data_set_are_refused(board: Make, tmp_path: Path) -> None:
     log = tmp_path / "decisions.csv"
     log.write_text("id,decision\nother/1.jpg,exclude\n../../etc/passwd,keep\n")
+    with pytest.raises(DataError, match="does not begin with when,who,id,.* cannot add to it"):
+        board(doubt("a"))
+    begin(log, read_ledger(log.read_bytes(), log))
     with pytest.raises(DataError, match="none of its 2 photos .* decisions on another data set"):
         board(doubt("a"))
     assert read_ledger(log.read_bytes(), log).ids() == ["other/1.jpg", "../../etc/passwd"]

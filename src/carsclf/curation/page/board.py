@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from carsclf.curation.findings import KINDS
-from carsclf.curation.page.log import append
+from carsclf.curation.page.log import append, check_columns
 from carsclf.data.decision_log import LABEL, Entry, Ledger, read_ledger
 from carsclf.data.fingerprints import content_hash
 from carsclf.data.samples import list_some
@@ -98,6 +98,7 @@ class Board:
             if size == self._read:
                 return False
             content = self.path.read_bytes() if size else b""
+            check_columns(self.path, content)
             self.ledger = read_ledger(content, self.path) if content else Ledger()
             self._read = len(content)
             self._settle(range(len(self.findings)))

@@ -6,8 +6,25 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from carsclf.data.decision_log import HEADER, Entry
-from carsclf.errors import CheckpointError
+from carsclf.data.decision_log import HEADER, Entry, Ledger
+from carsclf.errors import CheckpointError, DataError
+from carsclf.files import atomic_write
+
+
+def begin(path: Path, ledger: Ledger) -> None:
+    """A file of what stands in another, whatever its columns."""
+    said = sorted((s for id in ledger.ids() for s in ledger.of(id)), key=lambda s: s[0])
+    with atomic_write(path) as temporary:
+        temporary.write_text(HEADER + "".join(e.line() for _, e in said), encoding="utf-8")
+
+
+def check_columns(path: Path, content: bytes) -> None:
+    """Refuses a list by hand, whose columns are not those of the lines that would be added."""
+    if content and not content.startswith(HEADER.encode()):
+        raise DataError(
+            f"{path} does not begin with {HEADER.strip()}, so the page cannot add to it: move it "
+            "elsewhere; data.decisions takes it as it is"
+        )
 
 
 def append(path: Path, entries: Iterable[Entry]) -> bytes:

@@ -139,8 +139,9 @@ class _Frame:
     def __init__(self, id: str, size: str, side: int) -> None:
         self.id, self.size, self.side = id, size, side
         with box(f"frame {size}") as self.element:
-            self._none = ui.label("cannot be shown").classes("none")
-            self._image = ui.element("img").props('loading="lazy" alt="" draggable="false"')
+            self._none = ui.label("not among the photos").classes("soft")
+            self._image = ui.element("img").props('loading="lazy" draggable="false"')
+            self._image.props('alt="cannot be shown"')  # seen where it is no picture
             self._badge = ui.label().classes("badge")
 
     def fill(self, board: Board, thumbs: Thumbnails) -> None:
@@ -151,3 +152,4 @@ class _Frame:
         if url and self._image.props.get("src") != url:
             self._image.props(f'src="{url}"')  # made of numbers alone
         self._image.set_visibility(url is not None)
+        self._none.set_visibility(url is None)

@@ -51,11 +51,9 @@ body {{ background: var(--paper); color: var(--ink); overflow: hidden;
 .badge {{ position: absolute; left: 8px; top: 8px; background: rgba(29,33,39,.82); color: #fff;
   padding: 1px 8px; border-radius: 9px; font-size: 12px; }}
 .tick {{ position: absolute; right: 8px; top: 8px; width: 24px; height: 24px; border-radius: 6px;
-  border: 2px solid #fff; background: rgba(29,33,39,.35); color: #fff; line-height: 20px;
+  border: 2px solid #fff; background: rgba(29,33,39,.35); color: transparent; line-height: 20px;
   text-align: center; cursor: pointer; }}
-.row.picked .tick {{ background: #2f6fdb; }}
-.frame .none {{ position: absolute; color: var(--soft); font-size: 12.5px; }}
-.frame img {{ position: relative; background: #ecebe8; }}
+.row.picked .tick {{ background: #2f6fdb; color: #fff; }}
 .badge:empty, .tag:empty, .warn:empty {{ display: none; }}
 .caption {{ margin-top: 6px; font-size: 12.5px; color: var(--soft); overflow-wrap: anywhere; }}
 .caption b {{ color: var(--ink); font-weight: 550; display: block; }}
@@ -87,7 +85,7 @@ kbd {{ font: 600 11px/1 ui-monospace, Menlo, Consolas, monospace; background: va
 .veil {{ position: fixed; inset: 0; background: rgba(20,22,26,.55); z-index: 50; display: flex;
   align-items: center; justify-content: center; }}
 .veil.photo {{ background: rgba(14,15,18,.93); cursor: zoom-out; }}
-.veil.photo img {{ max-width: 96vw; max-height: 94vh; }}
+.veil.photo img {{ width: 96vw; height: 94vh; object-fit: contain; }}
 .sheet {{ background: var(--card); border-radius: 12px; padding: 20px 22px; width: 560px;
   max-height: 88vh; overflow-y: auto; box-shadow: 0 20px 60px rgba(0,0,0,.3); }}
 .typed {{ display: flex; align-items: center; font-size: 22px; padding: 4px 2px 6px;
