@@ -70,6 +70,7 @@ class Run(JsonRecord):
     deployable: bool = True  # False: a throw-away run
     leak: str | None = None  # data.leak where there is one: its validation is no result
     excluded: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.exclude.Exclusion
+    decided: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.decided.Decided
     references: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.withhold.Withheld
     extra: dict[str, int] = field(default_factory=dict)  # made pictures trained on, by their kind
 
@@ -162,6 +163,11 @@ class RunFolder(Folder):
     def excluded(self) -> Path:
         """What data.exclude left out as the run began: it must be the same where it goes on."""
         return self.root / "excluded.json"
+
+    @property
+    def decisions(self) -> Path:
+        """A copy of data.decisions as the run began: the file may grow, this run's photos not."""
+        return self.root / "decisions.csv"
 
     @property
     def causes(self) -> Path:

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from carsclf.records import Predictions
+from carsclf.curation.page.review import Review
+from carsclf.records import Predictions, Run
 from tests.conftest import ROOT
 from tests.curation.conftest import NAMES, Command, of_kind, settings
 
@@ -144,3 +145,58 @@ def test_no_run_folder(command: Command, capfd: pytest.CaptureFixture[str]) -> N
 def test_the_root_script_is_short() -> None:
     lines = (ROOT / "curate.py").read_text().splitlines()
     assert len([x for x in lines if x.strip() and not x.startswith(('"""', "import", "from"))]) < 15
+
+
+def test_the_page_begins_with_the_run_s_own_decisions_and_trains_with_all(
+    planted: Planted,
+    run: Path,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """First a run with a decision, then its page, then a run with both its and the page's."""
+    flipped, dark = planted[1]["flipped"], planted[1]["dark"]
+    (tmp_path / "first.csv").write_text(f'id,decision,value\n"{flipped}",relabel,"{NAMES[2]}"\n')
+    asked = [*settings(planted[0]), "data.decisions=first.csv", "name=decided"]
+    assert command("train.py", *asked) == 0
+    opened: list[Any] = []
+    monkeypatch.setattr(
+        "carsclf.curation.page.serve.serve_page", lambda *given: opened.append(given)
+    )
+    folder = tmp_path / "runs/train/decided"
+    asked = [f"run={folder}", "folds.count=2", "sheets=0", "page=true", "who=ann", "port=0"]
+    assert command("curate.py", *asked) == 0
+    board, who, port = opened[0]
+    assert (who, port) == ("ann", 0)
+    assert board.path == folder / "curation/decisions.csv"
+    assert board.ledger.fate(flipped).value == NAMES[2]
+    assert flipped not in set(of_kind(findings(folder), "mislabelled")["id"])
+    assert {finding.id for finding in board.findings} >= {dark, planted[1]["broken"]}
+    review = Review(board, who, kind="too_dark")
+    assert review.exclude() == "1 photo left out"
+    more = [*settings(planted[0]), f"data.decisions={board.path}", "name=two"]
+    assert command("train.py", *more) == 0
+    told = Run.read(tmp_path / "runs/train/two/run.json").decided
+    assert {k: told[k] for k in ("relabel", "exclude", "changed")} == {
+        "relabel": 1,
+        "exclude": 1,
+        "changed": 0,
+    }
+
+
+def test_trainings_that_judge_turn_photos_as_decided(
+    planted: Planted, command: Command, tmp_path: Path
+) -> None:
+    """The folds' own lists hold the turns, and all that was decided else."""
+    turned, out = f"train/{NAMES[2]}/03 é.png", f"train/{NAMES[2]}/04 é.png"
+    log = tmp_path / "first.csv"
+    log.write_text(f'id,decision,value\n"{turned}",turn,90\n"{out}",exclude,\n')
+    asked = [*settings(planted[0]), "data.decisions=first.csv", "name=one"]
+    assert command("train.py", *asked) == 0
+    asked = ["run=runs/train/one", "folds.mode=run", "folds.count=2", "sheets=0"]
+    assert command("curate.py", *asked) == 0
+    said = Predictions.read(tmp_path / "runs/train/one/curation/oof.parquet")
+    assert turned in said.ids
+    assert out not in said.ids
+    folds = list((tmp_path / "runs/train/one/curation/folds").glob("*/*/run.json"))
+    assert [Run.read(fold).decided["turn"] for fold in folds] == [1, 1]

@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from getpass import getuser
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from carsclf.curation.photos import check_extra
 from carsclf.curation.search import Found, find
 from carsclf.curation.sheets import draw_sheets
 from carsclf.curation.trained import check_trainable
+from carsclf.data.decision_log import read_ledger
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.files import atomic_write
 from carsclf.options.command_line import argument, say_next
@@ -30,6 +33,8 @@ def curate(config: DictConfig) -> Path:
     config = checked(config, CURATE)
     check_asked(config)
     check_extra()
+    if config.page:
+        check_page()
     quiet()
     files = RunFolder(config.run)
     folder = Path(config.folder).expanduser() if config.folder else files.root / "curation"
@@ -41,7 +46,30 @@ def curate(config: DictConfig) -> Path:
     paths = {sample.id: sample.path for sample in found.library.samples}
     draw_sheets(found.table, paths, folder / "sheets", config.sheets)
     tell(found, folder, files)
+    if config.page:
+        open_page(found, folder, files, config)
     return folder
+
+
+def check_page() -> None:
+    """Refuses to begin without the package that only the page needs."""
+    if find_spec("nicegui") is None:
+        raise ConfigError("page=true needs NiceGUI: pip install 'carsclf[page]'")
+
+
+def open_page(found: Found, folder: Path, files: RunFolder, config: DictConfig) -> None:
+    """The cleaning page, until it is ended; a run's own decisions are what it begins with."""
+    from carsclf.curation.page.board import Board, findings_of
+    from carsclf.curation.page.log import begin
+    from carsclf.curation.page.serve import serve_page
+
+    log = folder / "decisions.csv"
+    if files.decisions.is_file() and not log.exists():
+        begin(log, read_ledger(files.decisions.read_bytes(), files.decisions))
+    board = Board(findings_of(found.table), found.photos, found.library.class_names, log)
+    repeat = argument("overrides", files.overrides)
+    say_next(f"python train.py {repeat} {argument('data.decisions', log)}")
+    serve_page(board, config.who or getuser(), config.port)
 
 
 def check_asked(config: DictConfig) -> None:
@@ -63,6 +91,8 @@ def run_config(files: RunFolder, config: DictConfig) -> DictConfig:
     trained = OmegaConf.load(files.config)
     assert isinstance(trained, DictConfig)
     with open_dict(trained):
+        if files.decisions.is_file():  # the file that they were copied from may have grown
+            trained.data.decisions = str(files.decisions)
         trained.data.root = config.root or trained.data.root
         trained.data.update({"skip_unreadable": True, "fraction": 1.0, "bootstrap": None})
     return trained

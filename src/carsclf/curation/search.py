@@ -1,6 +1,6 @@
 """All findings about the photos of a run; what takes long is made once and kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Found:
     by_chance: float  # photos that the first rule would name where all labels are right
     leak: dict[str, int]
     weights: str
+    photos: Mapping[str, Path]  # where all of the data set lie, those left out too
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
     why = zip(everything["id"], everything["unreadable"], strict=True)
     gone = {str(id) for id, reason in why if isinstance(reason, str)}
     gone |= data.exclusion.ids if data.exclusion else set()
+    gone |= {*data.decided.out} if data.decided else set()
     chosen = [i for i, split in enumerate(splits) if config.folds.test or split != "test"]
     judged = divide(config, trained, data, backbone, source, [samples[i] for i in chosen],
                     x[chosen], folder)  # fmt: skip
@@ -98,6 +100,7 @@ def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
         expected_by_chance(told.probabilities, config.confusing.wrong_above),
         twins.leak(table),
         backbone.weights.origin,
+        {sample.id: sample.path for sample in source.samples},
     )
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from carsclf.data.samples import Sample
+from carsclf.data.decision_log import HEADER, Entry
+from carsclf.data.samples import Sample, absolute
 from carsclf.errors import ConfigError
 from carsclf.features.cache import content_key
 from carsclf.files import atomic_write
@@ -61,7 +62,7 @@ class TrainedFolds:
 
     def _config(self, fold: int) -> DictConfig:
         """The run's configuration on a list of photos, of which those of the fold are `val`."""
-        place = self.run_of(fold).with_suffix(".parquet")
+        place = absolute(self.run_of(fold).with_suffix(".parquet"))
         self._list(fold, place)
         config = self.config.copy()
         own = {"name", "source", "class_depth", "ignore"}  # of other sources
@@ -73,10 +74,21 @@ class TrainedFolds:
                 "columns": {"path": "path", "class": "class", "split": "split", "box": None},
                 "classes": self.class_names, "min_images_per_class": 0, "test_fraction": 0.0,
                 "fraction": 1.0, "bootstrap": None, "exclude": None, "references": [],
+                "decisions": self._turns(place),
             }  # fmt: skip
             config.pop("lr_finder", None)
         config.reported, config.look = "last", False
         return config
+
+    def _turns(self, place: Path) -> str | None:
+        """The turns of a run's decisions; the rest of them is in the list already."""
+        turned = [s for s in self.samples if s.turn]
+        if not turned:
+            return None
+        said = [Entry("", "", s.id, "", "turn", str(s.turn)) for s in turned]
+        with atomic_write(place.with_suffix(".csv")) as temporary:
+            temporary.write_text(HEADER + "".join(entry.line() for entry in said))
+        return str(place.with_suffix(".csv"))
 
     def _list(self, fold: int, place: Path) -> None:
         rows = [

@@ -18,14 +18,15 @@ Judge = Callable[[int, torch.Tensor], np.ndarray]
 
 
 def suspects(library: Library, doubted: Sequence[str]) -> list[int]:
-    """Positions of photos that may lie on their side.
+    """Positions of photos that may lie on their side, turned as they were decided to be.
 
     Those that stand where their class lies or lie where it stands, those whose EXIF says that they
     were turned (which is undone in reading, once too often where the pixels were turned already),
     and those whose label is doubted. Photos of classes of their own are left out.
     """
     m = library.measures
-    high = (m["height"] > m["width"]).to_numpy()
+    quarter = np.array([sample.turn in (90, 270) for sample in library.samples])
+    high = np.where(quarter, m["height"] < m["width"], m["height"] > m["width"])
     readable = m["unreadable"].isna().to_numpy()
     share: Any = pd.Series(high[readable]).groupby(library.targets[readable]).mean()
     usual = library.targets

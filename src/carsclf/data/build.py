@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.decided import read_decisions
 from carsclf.data.decoding import DECODERS
-from carsclf.data.exclude import Exclusion, keep_classes, leave_out, named_in, read_exclusion
+from carsclf.data.exclude import keep_classes, leave_out, named_in, read_exclusion
 from carsclf.data.extra import Extra, Made, chosen, read_extra, refuse_made
 from carsclf.data.follow_up import FOLLOW_UP, NO_LEAK
 from carsclf.data.images import check_crop, file_identity, unreadable
@@ -88,6 +89,7 @@ def build_data(
     sampling: str = "natural",
     extra: Sequence[str] | None = None,
     exclude: str | None = None,
+    decisions: str | None = None,
     references: str | Sequence[str] | None = None,
     leak: str = NO_LEAK,
     mapping: Mapping[str, Any] | None = None,
@@ -96,6 +98,8 @@ def build_data(
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
     check_crop(source.samples, crop, margin)
     refuse_made(source)
+    decided = None if decisions is None else read_decisions(decisions, source.samples)
+    source = decided.turned(source) if decided else source
     named = ClassMapping(**(mapping or {}))
     made = read_extra(extra or (), source.class_names, named, crop=crop)
     rules = {train.stored, evaluation.stored} if packed else set()
@@ -107,16 +111,20 @@ def build_data(
     if mapping:
         rank_zero_only(log.info)("%s", named.told(source.class_names))
         whole = source = named.applied(source)
-    if exclusion is not None:
-        source = keep_classes(source, exclusion.ids, classes, min_images_per_class)
+    labelled = source
+    whole = source = decided.relabelled(source, named) if decided else source
+    lists = {"data.exclude": exclusion and exclusion.ids, "data.decisions": decided and decided.out}
+    by = " and ".join(name for name, ids in lists.items() if ids is not None)
+    out = {id for ids in lists.values() for id in ids or ()}
+    if by:
+        source = keep_classes(source, out, classes, min_images_per_class, by)
     elif classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
-    out = exclusion.ids if exclusion else ()
     below = whole.without_ids(out).below(min_images_per_class, classes)
     if protocol == "auto":
         protocol = source.own_protocol
     splits = split(
-        source,
+        decided.to_divide(labelled, source) if decided else source,
         protocol,
         seed=seed if split_seed is None else split_seed,
         val_fraction=val_fraction,
@@ -125,6 +133,9 @@ def build_data(
         copies=augmentation.random,
         leak=leak,
     )
+    if decided is not None:
+        decided, splits = decided.applied(splits, source)
+        rank_zero_only(log.info)("%s", decided.told())
     divided = {sample.id for part in splits.values() for sample in part}
     if exclusion is not None:
         exclusion = replace(exclusion, parts=named_in(splits, exclusion))
@@ -132,7 +143,8 @@ def build_data(
     splits, withheld = hold_back(splits, references, source.class_names)
     if bootstrap is not None:
         splits["train"] = resampled(splits["train"], bootstrap)
-    added = chosen(made, whole, source.class_names, splits)
+    to_make = decided.as_labelled(splits) if decided else splits
+    added = chosen(made, whole, source.class_names, to_make)
     module = CarsDataModule(
         splits,
         source.class_names,
@@ -149,6 +161,7 @@ def build_data(
         sampling=sampling,
         extra=added.samples,
         exclusion=exclusion,
+        decided=decided,
         withheld=withheld,
         wholes=Wholes.of(source.class_names, named.report),
         below=below,
@@ -223,7 +236,9 @@ def what_was_read(
     gone = [name for name in source.class_names if name not in {*names}]
     others = [name for name in gone if name not in lacking]
     targets = {source.class_names.index(name) for name in gone}
-    rest = [s.id for s in source.samples if s.id not in divided and s.target not in targets]
+    dropped = module.decided.dropped if module.decided else frozenset()
+    seen = {*divided, *dropped}
+    rest = [s.id for s in source.samples if s.id not in seen and s.target not in targets]
     short = [f"{name} lacks {count}" for name, count in lacking.items()]
     left_out = {**source.left_out, "classes with too few photos": short}
     left_out |= {"classes not asked for": others, "beyond data.fraction": rest}
@@ -231,13 +246,14 @@ def what_was_read(
     left_out["named by data.exclude"] = sorted(excluded & set(divided))
     held = module.withheld.ids if module.withheld else set()
     left_out["of reference sets, or near duplicates of theirs"] = sorted(held)
+    left_out["named by data.decisions"] = sorted(dropped)
     left_out["not drawn by data.bootstrap"] = sorted(set(divided) - used - excluded - held)
     made = ""
     if added is not None and added.notes:
         left_out |= added.left_out
         made = f"; to be trained on only, {' and '.join(map(shown, added.notes))}"
-    seen = {sample.given for sample in source.samples}
-    given = [name for name in ("train", "val", "test") if name in seen]
+    kinds = {sample.given for sample in source.samples}
+    given = [name for name in ("train", "val", "test") if name in kinds]
     how = "drawn"
     if given:
         kept = module.protocol == "official"
@@ -252,19 +268,8 @@ def what_was_read(
         f"data: {len(names)} classes ({list_some(names, 4)}), {parts} photos ({module.protocol}: "
         f"{how}) below {shown(str(source.root))}{made}"
         f"{told_left_out({why: what for why, what in left_out.items() if what})}"
-        f"{_told_unknown(module.exclusion)}"
+        f"{module.exclusion.told() if module.exclusion else ''}"
     )
-
-
-def _told_unknown(exclusion: Exclusion | None) -> str:
-    """A clause about a list that names nothing, or photos that are not there."""
-    if exclusion is None:
-        return ""
-    if not exclusion.ids and not exclusion.unknown:
-        return f"; data.exclude={shown(exclusion.file)} is an empty list"
-    unknown = exclusion.unknown
-    said = f"{len(unknown)} ids of data.exclude are no photos here ({list_some(unknown, 3)})"
-    return f"; {said}" if unknown else ""
 
 
 def why_unreadable(samples: Sequence[Sample], cache: Path) -> dict[str, str]:

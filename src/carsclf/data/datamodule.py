@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from carsclf.data.augment import draws
+from carsclf.data.decided import Decided
 from carsclf.data.exclude import Exclusion
 from carsclf.data.images import read_picture
 from carsclf.data.loaders import Item, SplitLoaders
@@ -97,6 +98,7 @@ class CarsDataModule(SplitLoaders):
         sampling: str = "natural",
         extra: Mapping[str, Sequence[Sample]] | None = None,
         exclusion: Exclusion | None = None,
+        decided: Decided | None = None,
         withheld: Withheld | None = None,
         wholes: Wholes | None = None,
         below: Mapping[str, int] | None = None,
@@ -109,6 +111,7 @@ class CarsDataModule(SplitLoaders):
         self.packs = packs or {}
         self.noted = noted  # of the source
         self.exclusion = exclusion  # what data.exclude left out
+        self.decided = decided  # what data.decisions changed
         self.withheld = withheld  # photos of reference sets
         self.below = below or {}  # classes that lack pictures to be trained, and how many
 

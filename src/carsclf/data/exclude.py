@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from carsclf.data.samples import Source, absolute, list_some
+from carsclf.data.samples import Source, absolute, list_some, shown
 from carsclf.data.splits import Splits, untrained
 from carsclf.errors import DataError
 
@@ -36,6 +36,14 @@ class Exclusion:
         told = asdict(self)
         return told | {"ids": len(self.ids), "unknown": len(self.unknown)}
 
+    def told(self) -> str:
+        """A clause about a list that names nothing, or photos that are not there."""
+        if not self.ids and not self.unknown:
+            return f"; data.exclude={shown(self.file)} is an empty list"
+        names = list_some(self.unknown, 3)
+        said = f"; {len(self.unknown)} ids of data.exclude are no photos here ({names})"
+        return said if self.unknown else ""
+
 
 def read_exclusion(file: str | Path, known: Collection[str]) -> Exclusion:
     """Reads a list; `known` are the ids of all photos of the data, also of classes not asked for.
@@ -62,14 +70,15 @@ def changed(exclusion: Exclusion, note: Path) -> bool:
 
 
 def keep_classes(
-    source: Source, out: Collection[str], classes: Sequence[str] | None, min_images: int
+    source: Source, out: Collection[str], classes: Sequence[str] | None, min_images: int, by: str
 ) -> Source:
     """The source with those classes that have enough photos without the ones left out.
 
-    Those are still in it: who is in which split must not hang on them.
+    Those are still in it: who is in which split must not hang on them. by: the options that left
+    them out.
     """
     if all(sample.id in out for sample in source.samples):
-        raise DataError("data.exclude names all photos there are: shorten the list")
+        raise DataError(f"{by} names all photos there are: shorten the list")
     left = source.without_ids(out)
     if classes or min_images:
         kept = left.select(classes, min_images).class_names
@@ -77,7 +86,7 @@ def keep_classes(
     names, there = source.class_names, {s.target for s in source.samples if s.id not in out}
     if empty := [name for target, name in enumerate(names) if target not in there]:
         raise DataError(
-            f"data.exclude leaves no photo of {len(empty)} classes: {list_some(empty, 5)}; shorten "
+            f"{by} leaves no photo of {len(empty)} classes: {list_some(empty, 5)}; shorten "
             "the list, or leave them out with data.min_images_per_class=1"
         )
     return source
@@ -89,15 +98,20 @@ def leave_out(splits: Splits, exclusion: Exclusion, class_names: Sequence[str]) 
     Raises DataError where a class is left without a training photo, or validation without any.
     """
     kept = {name: [s for s in part if s.id not in exclusion.ids] for name, part in splits.items()}
-    if lacking := untrained(kept["train"], class_names):
+    check_left(kept, class_names, "data.exclude")
+    return {name: part for name, part in kept.items() if part}
+
+
+def check_left(splits: Splits, class_names: Sequence[str], by: str) -> None:
+    """Refuses lists that leave a class without a training photo, or validation without any."""
+    if lacking := untrained(splits["train"], class_names):
         raise DataError(
-            f"data.exclude leaves {len(lacking)} classes without a training photo: "
+            f"{by} leaves {len(lacking)} classes without a training photo: "
             f"{list_some(lacking, 5)}; shorten the list, or leave the classes out with "
             "data.min_images_per_class"
         )
-    if not kept["val"]:
-        raise DataError("data.exclude leaves no photo for validation: shorten the list")
-    return {name: part for name, part in kept.items() if part}
+    if not splits.get("val"):
+        raise DataError(f"{by} leaves no photo for validation: shorten the list")
 
 
 def named_in(splits: Splits, exclusion: Exclusion) -> dict[str, int]:

@@ -26,7 +26,7 @@ class Unreadable(DataError):
 def read_picture(
     sample: Sample, *, crop: str = "none", margin: float = 0.0, content: bytes | None = None
 ) -> torch.Tensor:
-    """Pixels of one photo, (3, height, width) uint8, upright, optionally cropped to its box.
+    """Pixels of one photo, (3, height, width) uint8, upright, maybe cropped to its box, and turned.
 
     See carsclf.data.decoding for what becomes of other than 8-bit colours. `margin` widens the box
     by that share of its sides; a made picture has none, and is taken whole; `content`: the file's,
@@ -36,7 +36,7 @@ def read_picture(
         picture = decode(read_file(sample) if content is None else content)
         if crop == "box" and sample.box is not None:
             picture = picture.crop(_widened(sample, margin, picture.size))
-        return _tensor(picture)
+        return _tensor(turned(picture, sample.turn))
     except Unreadable:
         raise
     except DataError as error:
@@ -97,6 +97,13 @@ def check_crop(samples: Sequence[Sample], crop: str, margin: float) -> None:
         raise ConfigError(f"data.margin={margin}: expected a share of the box's side, 0 or more")
     if crop == "box" and any(sample.box is None for sample in samples):
         raise ConfigError("data.crop=box: these photos have no boxes; use data.crop=none")
+
+
+def turned(picture: Image.Image, degrees: int) -> Image.Image:
+    """Turned clockwise by 0, 90, 180 or 270 degrees; every pixel stays what it is."""
+    turn = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180,
+            270: Image.Transpose.ROTATE_90}.get(degrees)  # fmt: skip
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _error(sample: Sample) -> Unreadable | None:

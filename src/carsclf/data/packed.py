@@ -63,15 +63,15 @@ class Pack:
 
     def __init__(self, path: Path, rows: Mapping[Sample, Row], unreadable: dict[str, str]) -> None:
         self.path, self.unreadable = path, unreadable
-        self.places = {(sample.path, sample.box): row[:3] for sample, row in rows.items()}
+        self.places = {(s.path, s.box, s.turn): row[:3] for s, row in rows.items()}
         self.pixels = map_pixels(path)
 
     def __contains__(self, sample: Sample) -> bool:
-        return (sample.path, sample.box) in self.places
+        return (sample.path, sample.box, sample.turn) in self.places
 
     def __getitem__(self, sample: Sample) -> np.ndarray:
         """(height, width, 3) uint8, a read-only view of the map."""
-        offset, height, width = self.places[sample.path, sample.box]
+        offset, height, width = self.places[sample.path, sample.box, sample.turn]
         return self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def open_pack(cache: Path, source: Source, stored: Stored, *, crop: str, margin:
     folder = cache / "packed" / f"{source.name}-{stored.rule}-{stored.size}-{digest}"
     boxed = crop == "box"
     photos = [
-        Photo(s, f"{s.path}|{s.box if boxed else None}", file_identity(s.path))
+        Photo(s, f"{s.path}|{s.box if boxed else None}{_turn(s)}", file_identity(s.path))
         for s in source.samples
     ]
     failed: dict[str, str] = {}
@@ -143,7 +143,9 @@ class _Decoder:
         try:
             content = read_file(sample)
             box = sample.box if self.crop == "box" else None
-            key = _digest(hashlib.blake2b(content, digest_size=16).hexdigest(), repr(box))
+            key = _digest(
+                hashlib.blake2b(content, digest_size=16).hexdigest(), repr(box) + _turn(sample)
+            )
             if key in self.index.rows or key in self.index.unreadable:
                 return key, None
             picture = read_picture(sample, crop=self.crop, margin=self.margin, content=content)
@@ -252,6 +254,11 @@ def _bytes_needed(samples: Sequence[Sample], stored: Stored, crop: str) -> int:
         except Exception:  # as in carsclf.data.decoding
             continue  # the decoder will name it
     return 3 * pixels * len(samples) // len(chosen)
+
+
+def _turn(sample: Sample) -> str:
+    """What a turned photo's keys have more than one that is taken as it is."""
+    return f"|{sample.turn}" if sample.turn else ""
 
 
 def _digest(*parts: str) -> str:

@@ -36,6 +36,7 @@ class Sample:
     given: str | None = None  # "train", "val" or "test" where the source divides its photos itself
     box: tuple[int, int, int, int] | None = None
     copy: bool | None = None  # in training: always changed, never, or (None) as chance has it
+    turn: int = 0  # degrees clockwise by which its (upright, cropped) picture is turned in reading
 
 
 @dataclass(frozen=True)

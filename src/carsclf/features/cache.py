@@ -37,10 +37,11 @@ def content_key(**settings: Any) -> str:
 
 
 def photo_key(sample: Sample, view: int = 0) -> str:
-    """A key of one photo's content, box and view, so that a changed photo is computed anew."""
+    """A key of one photo's content, box, turn and view: a changed photo is computed anew."""
     identity = tuple(file_identity(sample.path))
     digest = hashlib.blake2b(_file_digest(sample.path, identity), digest_size=16)
-    digest.update(repr((sample.box, view)).encode())
+    turn = (sample.turn,) if sample.turn else ()
+    digest.update(repr((sample.box, view, *turn)).encode())
     return digest.hexdigest()
 
 

@@ -55,6 +55,8 @@ def open_run(folder: Path, how: How) -> OpenRun:
     trained = OmegaConf.load(files.config)
     trained.data.root = how.root or trained.data.root
     trained.data.workers = how.workers
+    if files.decisions.is_file():  # the file that they were copied from may have grown
+        trained.data.decisions = str(files.decisions)
     trained.data.extra = []  # no accuracy is judged on made pictures
     model = load_model(folder, device=how.device, channels_last=trained.model.channels_last)
     views = Views(model.transform, how.tta) if how.tta else None

@@ -50,6 +50,9 @@ CURATE: Table = {
         },
     ),
     "sheets": Whole(at_least=0),
+    "page": Flag(),
+    "port": Whole(at_least=0, at_most=65535),
+    "who": Text() | Null(),
     "workers": WORKERS,
     "device": Device(),
 }

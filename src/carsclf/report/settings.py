@@ -26,6 +26,7 @@ RECIPE = (
     *("optimizer", "schedule", "augmentation", "data.batch_size", "data.transform"),
     *("mixing", "averaging", "class_weights", "resizing", "unfreezing"),
     *("data.sampling", "data.bootstrap", "data.leak", "data.extra", "data.exclude"),
+    "data.decisions",
     *("model.text", "model.args", "model.head", "model.new_rows", "reported"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "mode.pool", "mode.method"),
     *("mode.rank", "mode.alpha", "mode.layers", "trainer.gradient_clip_val"),

@@ -141,6 +141,7 @@ def describe(
         "boundary": boundary,
         "channels_last": config.model.channels_last,
         "excluded": data.exclusion.record() if data.exclusion else {},
+        "decided": data.decided.record() if data.decided else {},
         "references": data.withheld.record() if data.withheld else {},
         "leak": leak_of(config),
         "head": weights.rows.record() if weights.rows else {},

@@ -21,5 +21,8 @@ def settle_paths(config: DictConfig) -> None:
     exclude = data.get("exclude")
     if exclude is not None:
         data.exclude = str(absolute(exclude))
-    named = (data.root, table, exclude, *(data.get("extra") or ()))
+    decisions = data.get("decisions")
+    if decisions is not None:
+        data.decisions = str(absolute(decisions))
+    named = (data.root, table, exclude, decisions, *(data.get("extra") or ()))
     check_names([str(path) for path in named if path is not None])

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import cutoff, make_data
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.decided import Decided
 from carsclf.data.exclude import Exclusion, changed
 from carsclf.data.photos_of_run import write_photos
 from carsclf.data.reference import NOTE, check_same
@@ -90,6 +91,7 @@ def fit(
 
     pictures, unreadable = make_data(config)
     keep_exclusion(pictures.exclusion, files)
+    keep_decided(pictures.decided, files)
     keep_withheld(pictures.withheld, files)
     names = pictures.class_names
     keep_photos(pictures, files)
@@ -212,6 +214,20 @@ def keep_exclusion(exclusion: Exclusion | None, files: RunFolder) -> None:
     if not files.excluded.is_file():
         with atomic_write(files.excluded) as temporary:
             temporary.write_text(json.dumps(exclusion.record(), indent=2) + "\n")
+
+
+def keep_decided(decided: Decided | None, files: RunFolder) -> None:
+    """Keeps a copy of data.decisions; a run does not go on with decisions that are others now."""
+    if decided is None:
+        return
+    if not files.decisions.is_file():
+        with atomic_write(files.decisions) as temporary:
+            temporary.write_bytes(decided.content)
+    elif files.decisions.read_bytes() != decided.content:
+        raise CheckpointError(
+            f"data.decisions={decided.file} is not what it was when {files.root} began: put the "
+            f"old one back ({files.decisions} is a copy), or train anew with another name"
+        )
 
 
 def keep_withheld(withheld: Withheld | None, files: RunFolder) -> None:

@@ -1,0 +1,1 @@
+"""The cleaning page: findings by rows, decided by mouse and keyboard."""
