@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from getpass import getuser
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.table import Table
 
 from carsclf.curation.findings import KINDS, write_table
+from carsclf.curation.page.needs import check_page
 from carsclf.curation.photos import check_extra
 from carsclf.curation.search import Found, find
 from carsclf.curation.sheets import draw_sheets
@@ -49,12 +49,6 @@ def curate(config: DictConfig) -> Path:
     if config.page:
         open_page(found, folder, files, config)
     return folder
-
-
-def check_page() -> None:
-    """Refuses to begin without the package that only the page needs."""
-    if find_spec("nicegui") is None:
-        raise ConfigError("page=true needs NiceGUI: pip install 'carsclf[page]'")
 
 
 def open_page(found: Found, folder: Path, files: RunFolder, config: DictConfig) -> None:

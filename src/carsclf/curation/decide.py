@@ -8,6 +8,8 @@ from omegaconf import DictConfig
 
 from carsclf.curation.decisions import QUARANTINE, Decision, read_decisions, why_no_folder
 from carsclf.curation.moves import LOG, Log, free_place
+from carsclf.curation.page.needs import check_page
+from carsclf.curation.sorting import sort_photos
 from carsclf.data.samples import absolute, list_some, shown
 from carsclf.errors import CheckpointError, ConfigError, DataError
 from carsclf.options.command_line import argument, say_next
@@ -27,8 +29,13 @@ class Applied:
 
 
 def decide(config: DictConfig) -> Applied:
-    """Applies `decisions`, or takes moves back with `undo`; prints what was done and what not."""
+    """Applies `decisions`, or takes moves back with `undo`; prints what was done and what not.
+
+    With `page` it moves nothing and opens the list in the browser, to be decided on.
+    """
     config = checked(config, DECIDE)
+    if config.page and config.decisions is None:
+        raise ConfigError("page=true needs decisions=<a list of predict.py filter=...>")
     if (config.decisions is None) == (config.undo is None):
         raise ConfigError("give decisions=<a CSV>, or undo=last, undo=all or undo=<number>")
     library = absolute(config.library)
@@ -37,6 +44,11 @@ def decide(config: DictConfig) -> Applied:
     quarantine = absolute(config.quarantine or f"{library}.quarantine")
     if quarantine.is_relative_to(library):
         raise ConfigError(f"quarantine={quarantine} lies in the library, where it would be a class")
+    if config.page:
+        check_page()
+        listed = absolute(config.decisions or "")
+        sort_photos(config, listed, photos_of(config), library)
+        return Applied()
     log, found = Log(library / LOG), Applied()
     with log.opened():
         if config.undo is not None:
@@ -49,13 +61,19 @@ def decide(config: DictConfig) -> Applied:
     return found
 
 
-def apply(config: DictConfig, library: Path, quarantine: Path, log: Log, found: Applied) -> None:
-    """Every decision that can be; the others are listed in `found`."""
+def photos_of(config: DictConfig) -> Path:
+    """The folder that the decisions are of."""
     if config.photos is None:
         raise ConfigError("photos has no value: give the folder the decisions are of as photos=...")
     photos = absolute(config.photos)
     if not photos.is_dir():
         raise DataError(f"photos={photos} is no folder")
+    return photos
+
+
+def apply(config: DictConfig, library: Path, quarantine: Path, log: Log, found: Applied) -> None:
+    """Every decision that can be; the others are listed in `found`."""
+    photos = photos_of(config)
     classes = {p.name for p in library.iterdir() if p.is_dir() and not p.name.startswith(".")}
     new = [str(name) for name in config.new or []]
     if wrong := [why for name in new if (why := why_no_folder(name))]:

@@ -1,7 +1,8 @@
 """A list of decisions on photos: read, and each one checked before any photo moves.
 
 A row names a photo (`path`, or `id`, its path below the folder of photos), the `decision` (a class,
-quarantine or skip; empty: not decided yet), and `who`, `when`, `why`.
+quarantine or skip; empty: not decided yet), and `who`, `when`, `why`. What the sorting page writes
+is such a list, too (`data/decision_log.py`): of each person the last word on a photo counts.
 """
 
 import csv
@@ -11,6 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carsclf.data.decision_log import Ledger, read_ledger
+from carsclf.data.fingerprints import content_hash
 from carsclf.data.samples import list_some, shown
 from carsclf.errors import DataError, nearest
 
@@ -63,7 +66,11 @@ def read_decisions(
         if not decision:
             reading.undecided += 1
             continue
-        wrong = why_no_photo(photo, photos, row) or _why_no_class(decision, classes, new)
+        wrong = (
+            why_no_photo(photo, photos, row)
+            or _why_no_class(decision, classes, new)
+            or _why_another(photo, row.get("content"))
+        )
         if wrong:
             name = shown(row.get("path") or row.get("id") or "")
             reading.refused.append(f"line {number}, {name}: {wrong}")
@@ -103,6 +110,15 @@ def why_no_photo(photo: Path, photos: Path, row: Mapping[str, str] | None = None
     return None if stat.S_ISREG(kind) else "no file"
 
 
+def _why_another(photo: Path, content: str | None) -> str | None:
+    """Why it is not the photo that was decided on, where that is known; one that moved may be."""
+    try:
+        same = not content or content_hash(photo.read_bytes()) == content
+    except OSError:
+        return None
+    return None if same else "its content is not what it was when this was decided"
+
+
 def why_no_folder(name: str) -> str | None:
     """Why a class of that name cannot be one folder below the library."""
     if name in (".", "..") or "/" in name or "\\" in name or name.startswith("."):
@@ -136,6 +152,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
+            if "value" in (table.fieldnames or []):
+                return _logged(read_ledger(path.read_bytes(), path))
             names = [name.strip() for name in table.fieldnames or []]
             table.fieldnames = names
             rows = [
@@ -149,4 +167,18 @@ def _rows(path: Path) -> list[dict[str, str]]:
             f"decisions={path}: expected the columns path (or id) and decision, found "
             f"{list_some(names) or 'none'}"
         )
+    return rows
+
+
+def _logged(ledger: Ledger) -> list[dict[str, str]]:
+    """What a page's log comes to, as rows of a list; those who differ have a row each."""
+    rows = []
+    for id in ledger.ids():
+        fate = ledger.fate(id)
+        for entry in ledger.conflict(id) or ([fate] if fate else []):
+            decision = {"relabel": entry.value, "exclude": QUARANTINE, "keep": SKIP}
+            if entry.decision in decision:
+                notes = {note: getattr(entry, note) for note in NOTES}
+                rows.append({"id": id, "content": entry.content, **notes,
+                             "decision": decision[entry.decision]})  # fmt: skip
     return rows

@@ -49,8 +49,12 @@ def filter_table(config: DictConfig, *, table: Path) -> Path:
     else:
         sheet.unlink(missing_ok=True)  # of an earlier list
     if len(kept):
-        print("fill in its columns decision (a class, quarantine or skip), who, when and why")
-        say_next(f"python decide.py {argument('decisions', str(path))} photos=... library=...")
+        print(
+            "decide on it in a browser with page=true, or fill in its columns decision (a class, "
+            "quarantine or skip), who, when and why"
+        )
+        told = f"{argument('decisions', str(path))} photos=... library=..."
+        say_next(f"python decide.py {told} page=true")
     return path
 
 

@@ -122,6 +122,9 @@ DECIDE: Table = {
     "quarantine": Text() | Null(),
     "new": Items(Text()) | Null(),
     "undo": Text() | Null(),
+    "page": Flag(),
+    "port": Whole(at_least=0, at_most=65535),
+    "who": Text() | Null(),
 }
 REPORT: Table = {
     "runs": Items(Text()) | Text() | Nothing(),

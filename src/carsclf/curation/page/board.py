@@ -12,6 +12,7 @@ import pandas as pd
 
 from carsclf.curation.findings import KINDS
 from carsclf.curation.page.log import append, check_columns
+from carsclf.curation.page.manner import CLEANING, Manner
 from carsclf.data.decision_log import LABEL, Entry, Ledger, read_ledger
 from carsclf.data.fingerprints import content_hash
 from carsclf.data.samples import list_some
@@ -71,6 +72,7 @@ class Board:
     photos: Mapping[str, Path]
     class_names: Sequence[str]
     path: Path
+    manner: Manner = CLEANING
     ledger: Ledger = field(default_factory=Ledger)
     version: int = 0  # of what is decided
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -134,7 +136,8 @@ class Board:
 
     def progress(self) -> dict[str, tuple[int, int]]:
         """Settled findings and all, of each kind that there is."""
-        return {kind: (self._settled[kind], self.total[kind]) for kind in KINDS if self.total[kind]}
+        kinds = [*(kind for kind in KINDS if kind in self.total), *(self.total.keys() - KINDS)]
+        return {kind: (self._settled[kind], self.total[kind]) for kind in kinds}
 
     def shown(self, place: int) -> Entry | None:
         """The decision that a finding's row shows."""

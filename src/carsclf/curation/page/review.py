@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from carsclf.curation.decisions import why_no_folder
 from carsclf.curation.page.board import Board, Finding
 from carsclf.data.decision_log import Entry
 
@@ -104,16 +105,20 @@ class Review:
         return [] if self.current is None else [self.current]
 
     def keep(self) -> str:
-        return self._decide("kept", lambda f: [_on(f, "keep", f.other or "")])
+        done = self.board.manner.done["keep"]
+        return self._decide(done, lambda f: [_on(f, "keep", f.other or "")])
 
     def exclude(self) -> str:
-        return self._decide("left out", lambda f: [_on(f, "exclude")])
+        return self._decide(self.board.manner.done["exclude"], lambda f: [_on(f, "exclude")])
 
     def relabel(self, name: str) -> str:
-        """Gives the photos a class of the data."""
+        """Gives the photos a class of the data, or where that is allowed a new one."""
+        manner = self.board.manner
         if name not in self.board.class_names:
-            return f"{name}: no class of these photos"
-        return self._decide(f"now {name}", lambda f: [_on(f, "relabel", name)])
+            wrong = why_no_folder(name) if manner.new_classes else "no class of these photos"
+            if wrong:
+                return f"{name}: {wrong}"
+        return self._decide(f"{manner.done['relabel']} {name}", lambda f: [_on(f, "relabel", name)])
 
     def pick(self, digit: int) -> str:
         """Gives each photo the class that its row shows with this digit; others stay."""
@@ -163,10 +168,25 @@ class Review:
         return f"taken back: {last[0].decision} of {_photos(len(last))}"
 
     def matches(self, typed: str) -> list[str]:
-        """Classes that have all of the words typed, those that begin so first."""
-        words = _plain(typed).split()
-        found = [n for n in self.board.class_names if all(word in _plain(n) for word in words)]
-        return sorted(found, key=lambda n: not _plain(n).startswith(" ".join(words)))[:MATCHES]
+        """Classes that have all of the words typed, those that begin so first.
+
+        Where new classes are allowed, what was typed is the last of them, if no class has it.
+        """
+        words, new = _plain(typed).split(), " ".join(typed.split())
+        names = [*self.board.class_names, *self._new_names()]
+        found = [n for n in names if all(word in _plain(n) for word in words)]
+        found = sorted(found, key=lambda n: not _plain(n).startswith(" ".join(words)))[:MATCHES]
+        known = _plain(new) in map(_plain, names)
+        return [*found, new] if new and self.board.manner.new_classes and not known else found
+
+    def _new_names(self) -> list[str]:
+        """Classes that decisions have made so far."""
+        if not self.board.manner.new_classes:
+            return []
+        ids = {f.id for f in self.board.findings}
+        fates = (self.board.ledger.fate(id) for id in self.board.ledger.ids() if id in ids)
+        names = {e.value for e in fates if e and e.decision == "relabel"}
+        return sorted(names - {*self.board.class_names})
 
     def _decide(
         self, done: str, entries: Callable[[Finding], Iterable[Entry]], *, stay: bool = False

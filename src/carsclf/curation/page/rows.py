@@ -10,13 +10,6 @@ from carsclf.curation.page.text import gone, words
 from carsclf.curation.page.thumbnails import SIDES, Thumbnails
 from carsclf.data.samples import shown
 
-ACTS = (
-    ("k", "keep", "keep"),
-    ("x", "leave out", "exclude"),
-    ("r", "relabel", "relabel"),
-    ("t", "turn", "turn"),
-    ("m", "merge", "merge"),  # of pairs
-)
 Do = Callable[[str, int], None]  # a key, and the place of the row it is on
 
 
@@ -76,7 +69,7 @@ class Row:
                 self._caption(one.other_name, f"{one.other_split}, {one.other}")
         else:
             self._near(one.nearest_own, one.name, "nearest of its own class")
-            self._near(one.nearest_suggested, one.suggested, "nearest of the suggested")
+            self._near(one.nearest_suggested, one.suggested, self.board.manner.example)
 
     def _near(self, id: str | None, name: str | None, what: str) -> None:
         with ui.element("div"):
@@ -120,7 +113,9 @@ class Row:
                     self._sure(one.probability)
             self._tag, self._conflict = ui.label(), ui.label().classes("warn")
             with box("acts"):
-                for name, what, kind in ACTS[: None if one.other else -1]:
+                for name, what, kind in self.board.manner.acts:
+                    if kind == "merge" and not one.other:
+                        continue
                     with box(f"act {kind}") as act:
                         key(name)
                         ui.label(what).style("display: inline; margin-left: 5px")

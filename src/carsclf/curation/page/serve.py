@@ -25,7 +25,7 @@ def make_app(board: Board, who: str) -> FastAPI:
     def page() -> None:
         View(Review(board, who), thumbs)
 
-    ui.run_with(app, root=page, title="carsclf: cleaning", tailwind=False,
+    ui.run_with(app, root=page, title=f"carsclf: {board.manner.title.lower()}", tailwind=False,
                 show_welcome_message=False)  # fmt: skip
     app.add_middleware(Guard)
     return app

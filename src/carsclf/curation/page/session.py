@@ -92,7 +92,7 @@ class Session:
         }  # fmt: skip
         if name in free:
             free[name]()
-        elif name in decide:
+        elif name in decide and (name == "u" or review.board.manner.allows(name)):
             self._decide(decide[name])
         elif name in "123456789":
             self._decide(lambda: review.pick(int(name)))

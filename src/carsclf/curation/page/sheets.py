@@ -5,19 +5,20 @@ from functools import partial
 
 from nicegui import ui
 
+from carsclf.curation.page.manner import Manner
 from carsclf.curation.page.rows import box, key
 from carsclf.curation.page.session import Asked
-from carsclf.curation.page.text import HELP
+from carsclf.curation.page.text import keys
 from carsclf.data.samples import shown
 
 Take = Callable[[str | None], object]
 
 
-def draw_keys() -> None:
+def draw_keys(manner: Manner) -> None:
     with box("sheet"):
         box("label", "Keys")
         with box("keys"):
-            for names, what in HELP:
+            for names, what in keys(manner):
                 with ui.element("div"):
                     for name in names:
                         key(name)

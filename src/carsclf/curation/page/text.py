@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from carsclf.curation.page.board import Board
+from carsclf.curation.page.manner import CLEANING, Manner
 from carsclf.data.decision_log import Entry
 
 HELP = (
@@ -50,7 +51,13 @@ HELP = (
     (("Enter",), "the photo as large as the window; the right one of a pair with Enter again"),
     (("?",), "this"),
 )
-DONE = {"keep": "kept", "exclude": "left out", "merge": "merged", "turn": "turned"}
+
+
+def keys(manner: Manner) -> list[tuple[tuple[str, ...], str]]:
+    """The keys that do something, and what."""
+    known = [(names, manner.keys.get(names[0], what)) for names, what in HELP]
+    acts = {key for key, *_ in CLEANING.acts}
+    return [(n, what) for n, what in known if n[0] not in acts or manner.allows(n[0])]
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,9 @@ def words(board: Board, place: int) -> Words:
     entry, turn = board.shown(place), ledger.turn(finding.id)
     if entry is None:
         return Words("", "", "", 0)
-    tag = f"now {entry.value}" if entry.decision == "relabel" else DONE[entry.decision]
+    tag = board.manner.done[entry.decision]
+    if entry.decision == "relabel":
+        tag = f"{tag} {entry.value}"
     if turn:
         by = f"turned by {turn}°"
         tag = by if entry.decision == "turn" else f"{tag}, {by}"
@@ -89,5 +98,5 @@ def gone(board: Board, id: str) -> str:
     """What a photo's badge says where it is left out."""
     fate = board.ledger.fate(id)
     if fate and fate.decision == "exclude":
-        return "left out"
+        return board.manner.done["exclude"]
     return "left out for its twin" if fate and fate.decision == "merge" else ""

@@ -143,7 +143,7 @@ class View:
             elif photo:
                 draw_photo(photo)
             else:
-                draw_keys()
+                draw_keys(self.board.manner)
         veil.on("click", partial(self.do, partial(self.session.press, "Escape")))
 
     def _url(self, id: str) -> str | None:
@@ -161,7 +161,7 @@ class View:
         ui.keyboard(self.on_key, ignore=["input", "textarea"])
         with box("side"):
             with ui.element("h1"):
-                ui.label("Cleaning")
+                ui.label(self.board.manner.title)
             for kind in (None, *self.board.progress()):
                 self._kind(kind)
             box("grow")
