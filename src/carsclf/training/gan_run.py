@@ -27,7 +27,7 @@ from carsclf.training.finish import git_commit, surroundings
 from carsclf.training.gan import GanModule
 from carsclf.training.gan_record import GanRun, GeneratorCard
 from carsclf.training.look import LOOK_ONLY, look_at_data
-from carsclf.training.run import quiet, save_config, write_overrides
+from carsclf.training.run import keep_decided, quiet, save_config, write_overrides
 from carsclf.training.trainer import make_trainer, optimizer_steps
 from carsclf.training.wandb_log import ending_wandb
 
@@ -81,6 +81,7 @@ def fit_gan(
     keep_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
     pictures, _ = make_data(config)
+    keep_decided(pictures.decided, files)
     last = files.last if resume and files.last.is_file() else None
     if config.look and last is None:
         look_at_data(pictures, files.root)
