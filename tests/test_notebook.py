@@ -74,15 +74,11 @@ def test_data_loop(executed: Executed) -> None:
     book, work = executed("data_loop.ipynb")
     assert pictures_of(book) == 1
 
-    known = sorted(folder.name for folder in (work / "showroom").iterdir())
-    (new,) = (
-        {folder.name for folder in (work / "library").iterdir()}
-        - {*known, ".decisions.jsonl"}
-        - {".decisions.jsonl.lock"}
-    )
+    known = {folder.name for folder in (work / "showroom").iterdir()}
+    (new,) = {f.name for f in (work / "library").iterdir() if f.is_dir()} - known
     found = len(pd.read_csv(work / "found.csv"))
-    inside = [path for path in (work / "library").rglob("*.jpg")]
-    assert len(inside) == 20 * 50 + found
+    inside = list((work / "library").rglob("*.jpg"))
+    assert len(inside) == 20 * 80 + found
     assert len([*(work / "inbox").iterdir()]) == 500 - found
     learnt = len([*(work / "library" / new).iterdir()])
     assert learnt >= 10  # of 60 that came; by chance it were one in eight of what was looked at
@@ -93,7 +89,7 @@ def test_data_loop(executed: Executed) -> None:
     assert (runs["first"]["classes"], runs["second"]["classes"]) == (20, 21)
     gate = json.loads((work / "runs/gate/second/gate.json").read_text())
     assert gate["passed"]
-    assert {row["photos"] for row in gate["overall"]} == {200}
+    assert {row["photos"] for row in gate["overall"]} == {100}
 
     with sqlite3.connect(work / "served/log.sqlite") as log:
         rows = log.execute(
