@@ -27,7 +27,7 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m slow -n 0
 
-# executes notebooks/study.ipynb: a training, a study and a report
+# executes the notebooks: a training, a study and a report; a library that grows
 notebook: install
 	$(BIN)/python -m pytest -m slow -n 0 tests/test_notebook.py
 
