@@ -1,0 +1,103 @@
+"""What a longer training will probably come to, from short complete ones."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from carsclf.analysis.comparison import Interval
+from carsclf.errors import DataError
+
+EXPONENT = (0.4, 0.3)
+"""Before anything is measured, the exponent's mean and deviation: trainings here had about 0 on
+coarse scenes and 0.7 on fine-grained cars (experiments/first_cars)."""
+BENDS = 0.5
+"""By which share of it the exponent may change on the way: curves of many epochs flatten, and those
+of fine-grained classes fall faster once the first epochs are over."""
+
+
+@dataclass(frozen=True)
+class Short:
+    """A complete short training: its epochs, and how much of n validation pictures it got right."""
+
+    epochs: int
+    top1: float
+    images: int
+
+    @property
+    def error(self) -> float:
+        """Never 0, which no finite number of pictures shows (half a picture is added)."""
+        return ((1 - self.top1) * self.images + 0.5) / (self.images + 1)
+
+    @property
+    def variance(self) -> float:
+        """Of the error's logarithm, by the delta method."""
+        return (1 - self.error) / (self.error * self.images)
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """b of error = a x epochs^-b, and its standard error."""
+
+    value: float
+    error: float
+
+
+def exponent(shorts: Sequence[Short]) -> Exponent:
+    """The exponent by weighted least squares of log error on log epochs, drawn to `EXPONENT`.
+
+    Both are weighted by their precision, so that few validation pictures leave it near what is
+    known of other trainings. That errors fall as a power of what was trained: Hestness et al. 2017.
+    """
+    mean, deviation = EXPONENT
+    x = np.log([short.epochs for short in shorts])
+    y = np.log([short.error for short in shorts])
+    weights = np.array([1 / short.variance for short in shorts])
+    centre = x - np.average(x, weights=weights)
+    precision = float(weights @ centre**2)  # of the slope; 0 where all are of one length
+    slope = -float(weights @ (centre * y)) / precision if precision else 0.0
+    whole = precision + 1 / deviation**2
+    return Exponent((precision * slope + mean / deviation**2) / whole, 1 / math.sqrt(whole))
+
+
+def forecast(
+    shorts: Sequence[Short], epochs: int, judged: int, confidence: float = 0.95
+) -> Interval:
+    """Accuracy after a training of so many epochs, with an interval for that on `judged` pictures.
+
+    The error goes on from the longest short training as a power law; at the interval's ends its
+    exponent is changed by `BENDS` of it and by its standard errors, and the error never rises.
+    Chance of the pictures, those that the forecast rests on and those that judge, widens both.
+    Raises DataError without a training.
+    """
+    if not shorts:
+        raise DataError("a forecast needs at least one short training")
+    last = max(shorts, key=lambda short: short.epochs)
+    b, z = exponent(shorts), float(norm.ppf((1 + confidence) / 2))
+    grown = math.log(max(1.0, epochs / last.epochs))
+
+    def reached(by: float) -> float:
+        return 1 - last.error * math.exp(-max(0.0, by) * grown)
+
+    value, off = reached(b.value), math.hypot(BENDS * b.value, z * b.error)
+    low, high = reached(b.value - off), reached(b.value + off)
+    down = value - low, z * _chance(low, last.images, judged)
+    up = high - value, z * _chance(value, last.images, judged)
+    return Interval(value, max(0.0, value - math.hypot(*down)), min(1.0, value + math.hypot(*up)))
+
+
+def repeated(top1: float, images: int, judged: int, confidence: float = 0.95) -> Interval:
+    """An accuracy on `images` pictures, and between what it will lie on `judged` other ones.
+
+    Half a picture right and half a wrong one are added, so that 0 and 1 are not taken for certain.
+    """
+    z = float(norm.ppf((1 + confidence) / 2))
+    half = z * _chance((top1 * images + 0.5) / (images + 1), images, judged)
+    return Interval(top1, max(0.0, top1 - half), min(1.0, top1 + half))
+
+
+def _chance(share: float, *images: int) -> float:
+    """Standard deviation of a difference between shares of two sets of pictures."""
+    return math.sqrt(share * (1 - share) * sum(1 / n for n in images))
