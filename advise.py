@@ -1,0 +1,19 @@
+"""The best classifier that some hours buy: python advise.py data=folder data.root=photos hours=2"""
+
+import hydra
+from omegaconf import DictConfig
+
+from carsclf.errors import one_line_errors
+from carsclf.options.command_line import run
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="advise")
+def main(config: DictConfig) -> str | None:
+    from carsclf.advising.command import advise  # after --help and --cfg, which need no torch
+
+    with one_line_errors():
+        return advise(config)
+
+
+if __name__ == "__main__":
+    run(main)
