@@ -1,0 +1,299 @@
+"""Stage 5: what to do with the hours that are left."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+import timm
+
+from carsclf.advising.advice import (
+    CANDIDATES,
+    PROBE,
+    Advice,
+    AdviceFolder,
+    finished_stages,
+    read_json,
+    read_table,
+    say,
+    write_json,
+)
+from carsclf.advising.curve import Tried, try_shortly, write_curve
+from carsclf.advising.plan import (
+    SAME,
+    AdvicePlan,
+    Choice,
+    asked_of,
+    check_asked,
+    check_latency,
+    decide,
+    told,
+)
+from carsclf.advising.times import (
+    ENOUGH,
+    LEAST,
+    MOST,
+    PAGE,
+    SIZES,
+    SPARE,
+    Counts,
+    Pace,
+    Rates,
+    best_size,
+    smaller,
+    split_epochs,
+)
+from carsclf.analysis.forecast import forecast, repeated
+from carsclf.errors import ConfigError
+from carsclf.figures.cost import hours
+from carsclf.options.command_line import argument
+
+TWO = 20
+"""Epochs that must fit before a second network is tried, which costs a sixth of them."""
+GROW = 8
+"""Epochs below which pictures do not grow: each size would have but one."""
+SEARCHED = 6
+"""Full trainings that the time must hold before a search is worth it: the first, a final of at
+least two, and as many again to search with."""
+RERUN = ("choose", "carry_out", "page")
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A candidate: its speeds here, and its best head on the most pictures it was given."""
+
+    name: str
+    weights: str
+    rates: Rates
+    answer_ms: float
+    top1: float
+    image_size: int
+    pooling: str
+    penalty: float
+    whole: bool
+    """Whether it saw all training pictures, and was not dropped."""
+    seconds: float
+
+    def answer(self, size: int) -> float:
+        """Milliseconds of one answer at that size, which go with the pixels."""
+        return self.answer_ms * (size / self.rates.size) ** 2
+
+
+def choose(advice: Advice) -> None:
+    """Tries the best fine-tunings shortly, writes curve.csv and plan.json, and tells the plan."""
+    asked = asked_of(advice.plan)
+    probed, counts = read_probed(advice.folder), counts_of(advice.folder)
+    check_asked(asked, [one.name for one in probed])
+    if "network" in asked:
+        probed = [one for one in probed if one.name == asked["network"]]
+    heads = frozen_heads(probed, counts, advice.latency_ms)
+    reserve = PAGE + max((_head_seconds(probed, head, counts) for head in heads), default=0.0)
+    tried: list[Tried] = []
+    tuned: list[Choice] = []
+    if asked.get("mode") != "freeze":
+        options = fine_tunings(probed, counts, advice, asked, reserve)
+        rivals = options[: 2 if options and options[0].epochs >= TWO else 1]
+        for option in rivals:
+            shorts = try_shortly(advice, option, _lengths(option))
+            tried += shorts
+            write_curve(advice.folder.curve, tried)
+        tuned = [long_enough(advice, option, [t for t in tried if t.choice.name.startswith(
+            f"{option.network}-")], counts, reserve, asked) for option in rivals]  # fmt: skip
+        tuned = [*(t for t in tuned if t.epochs >= LEAST or "epochs" in asked), *options[2:]]
+    if asked.get("mode", "freeze") == "freeze" and "epochs" not in asked:
+        known: list[Choice] = [*heads, *tuned]
+    else:
+        known = [*tuned]
+    if not any(one.top1 is not None for one in known):
+        raise ConfigError(_too_little(advice, asked, heads))
+    write_plan(advice, known, heads, reserve, asked)
+
+
+def write_plan(
+    advice: Advice,
+    known: Sequence[Choice],
+    heads: Sequence[Choice],
+    reserve: float,
+    asked: Mapping[str, Any],
+) -> None:
+    chosen, verdict, why = decide(known)
+    left = advice.ledger.left()
+    search = search_hours(chosen, left - reserve, verdict, asked)
+    others = [head for head in heads if head not in known]  # judged beside it all the same
+    plan = AdvicePlan(
+        asdict(chosen), [*advice.overrides, *chosen.overrides], search, verdict, why,
+        [asdict(one) for one in (*known, *others)], left, reserve, dict(asked),
+    )  # fmt: skip
+    again = f"python advise.py {argument('resume', advice.folder.root)}"
+    for line in told(plan, again):
+        say(line)
+    plan.write(advice.folder.plan)
+
+
+def forget_plan(advice: Advice) -> None:
+    """Lets choose what was chosen otherwise: trainings that were begun stay, by their own names."""
+    if not advice.folder.plan.is_file():
+        return
+    if AdvicePlan.read(advice.folder.plan).asked != asked_of(advice.plan):
+        done = finished_stages(advice.folder)
+        write_json(advice.folder.stages, {k: v for k, v in done.items() if k not in RERUN})
+
+
+def read_probed(folder: AdviceFolder) -> list[Probed]:
+    """All candidates with a head, the best first."""
+    rates = read_table(folder.candidates, CANDIDATES).set_index("name")
+    probe = read_table(folder.probe, PROBE).dropna(subset=["top1"])
+    found = []
+    for name, rows in probe.groupby("candidate", sort=False):
+        row, speed = rows.sort_values("share").iloc[-1], rates.loc[name]
+        found.append(
+            Probed(
+                name=str(name),
+                weights=str(speed["weights"]),
+                rates=Rates(*(float(speed[k]) for k in ("image_size", "train_rate", "predict_rate"))),  # type: ignore[arg-type]
+                answer_ms=float(speed["answer_ms"]),
+                top1=float(row["top1"]),
+                image_size=int(row["image_size"]),
+                pooling=str(row["pooling"]),
+                penalty=float(row["penalty"]),
+                whole=bool(row["share"] >= 1 and not row["dropped"]),
+                seconds=float(rows["seconds"].sum()),
+            )
+        )
+    return sorted(found, key=lambda one: (one.whole, one.top1), reverse=True)
+
+
+def counts_of(folder: AdviceFolder) -> Counts:
+    images = read_json(folder.look)["images"]
+    return Counts(*(int(images.get(split, 0)) for split in ("train", "val", "test")))
+
+
+def frozen_heads(
+    probed: Sequence[Probed], counts: Counts, latency: float | None
+) -> list[Choice]:
+    """Each network's best head, of those that answer in time; what it came to is known."""
+    whole = [one for one in probed if one.whole]
+    check_latency({f"{o.name} at {o.image_size} px": o.answer(o.image_size) for o in whole}, latency)
+    quick = [o for o in whole if latency is None or o.answer(o.image_size) <= latency]
+    return [
+        Choice(
+            one.name, one.weights, "freeze", one.image_size, 0, one.seconds,
+            pooling=one.pooling, penalty=one.penalty,
+        ).expecting(repeated(one.top1, counts.val, counts.judge), "its head on all pictures")
+        for one in quick
+    ]  # fmt: skip
+
+
+def fine_tunings(
+    probed: Sequence[Probed], counts: Counts, advice: Advice, asked: Mapping[str, Any], reserve: float
+) -> list[Choice]:
+    """One for each network that fits, the most promising first: enough epochs, size, its head."""
+    found = []
+    for one in probed:
+        sizes = list(_sizes(one, asked, advice.latency_ms))
+        if not sizes:
+            continue
+        ahead = advice.ledger.left() * (1 - SPARE) - reserve
+        ahead -= one.rates.judging(counts, max(sizes))
+        size, epochs = best_size(one.rates, counts, ahead, sizes)
+        epochs = asked.get("epochs", epochs)
+        if epochs:
+            seconds = epochs * one.rates.epoch(counts, size)
+            mode = asked.get("mode", "finetune")
+            choice = Choice(one.name, one.weights, mode, size, epochs, seconds)
+            found.append((min(epochs, ENOUGH), size, one.top1, choice))
+    return [choice for *_, choice in sorted(found, key=lambda f: f[:3], reverse=True)]
+
+
+def long_enough(
+    advice: Advice, option: Choice, tried: Sequence[Tried], counts: Counts, reserve: float,
+    asked: Mapping[str, Any],
+) -> Choice:  # fmt: skip
+    """The option with the epochs that fit what is left now, at the pace it had, and its forecast.
+
+    Raises ConfigError where more were asked for.
+    """
+    pace = max(tried, key=lambda one: one.short.epochs).pace
+    judging = 2 * pace.epoch * counts.judge / max(1, counts.train + counts.val)
+    seconds = advice.ledger.left() * (1 - SPARE) - reserve - judging
+    epochs, growing = pace.fits(seconds), []
+    if option.mode == "finetune" and GROW <= epochs < MOST and "epochs" not in asked:
+        growing = smaller(option.image_size)
+        epochs = pace.fits(seconds, growing, option.image_size)
+    if "epochs" in asked:
+        if pace.training(asked["epochs"]) > seconds:
+            raise ConfigError(_too_long(advice, option, asked["epochs"], pace, epochs))
+        epochs = asked["epochs"]
+    values = asdict(option) | {
+        "epochs": epochs,
+        "growing": growing,
+        "seconds": pace.training(epochs, growing, option.image_size),
+        "pace": asdict(pace),
+    }
+    likely = forecast([one.short for one in tried], epochs, counts.judge)
+    lengths = " and ".join(str(one.short.epochs) for one in tried)
+    return Choice(**values).expecting(likely, f"complete trainings of {lengths} epochs")
+
+
+def search_hours(
+    chosen: Choice, seconds: float, verdict: str, asked: Mapping[str, Any]
+) -> float | None:
+    """Hours of a study, where the time holds SEARCHED trainings of full length."""
+    wanted = asked.get("search")
+    if chosen.mode == "freeze" or verdict == SAME or wanted is False:
+        return None
+    if seconds >= SEARCHED * chosen.seconds and (chosen.epochs >= MOST or "epochs" in asked):
+        return round(seconds * (1 - SPARE) / 3600, 4)
+    if wanted:
+        raise ConfigError(
+            f"plan.search=true: a search needs {SEARCHED} trainings of {hours(chosen.seconds / 3600)}"
+            f", and {hours(max(0.0, seconds) / 3600)} are left: leave it out, give plan.epochs=..., "
+            "or ask anew with more hours="
+        )
+    return None
+
+
+def _lengths(option: Choice) -> tuple[int, int]:
+    """Of the short trainings; a third of what is planned at most, however that was asked for."""
+    short = max(1, round(option.epochs / 15))
+    return short, 2 * short
+
+
+def _sizes(one: Probed, asked: Mapping[str, Any], latency: float | None) -> Iterator[int]:
+    """What a network may be trained at: what was asked for, or those that answer in time."""
+    if "image_size" in asked:
+        yield int(asked["image_size"])
+        return
+    fixed = getattr(timm.get_pretrained_cfg(one.name), "fixed_input_size", False)
+    for size in (one.rates.size,) if fixed else SIZES:
+        if latency is None or one.answer(size) <= latency:
+            yield size
+
+
+def _head_seconds(probed: Sequence[Probed], head: Choice, counts: Counts) -> float:
+    """To train the head as a run of its own, and to judge it."""
+    one = next(p for p in probed if p.name == head.network)
+    return one.seconds / 2 + one.rates.judging(counts, one.image_size)
+
+
+def _too_long(advice: Advice, option: Choice, epochs: int, pace: Pace, fits: int) -> str:
+    return (
+        f"plan.epochs={epochs}: {option.network} at {option.image_size} px takes about "
+        f"{hours(pace.training(epochs) / 3600)} for them, and "
+        f"{hours(max(0.0, advice.ledger.left()) / 3600)} are left: plan.epochs={fits} fits, or a "
+        "smaller plan.image_size, or ask anew with more hours="
+    )
+
+
+def _too_little(advice: Advice, asked: Mapping[str, Any], heads: Sequence[Choice]) -> str:
+    left = hours(max(0.0, advice.ledger.left()) / 3600)
+    told = ", ".join(f"plan.{key}={value}" for key, value in asked.items()) or "hours"
+    instead = (
+        f"plan.mode=freeze plan.network={heads[0].network} is a head that takes seconds"
+        if heads
+        else "ask anew with more hours="
+    )
+    return (
+        f"{told}: {left} are left, in which no fine-tuning of {LEAST} epochs fits beside its short "
+        f"trainings: {instead}"
+    )
