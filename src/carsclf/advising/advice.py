@@ -16,12 +16,13 @@ from carsclf.files import Folder, atomic_write
 from carsclf.terminal import terminal
 
 CANDIDATES = (
-    *("name", "weights", "licence", "parameters", "image_size"),
+    *("name", "weights", "origin", "licence", "parameters", "image_size"),
     *("predict_rate", "answer_ms", "train_rate", "memory_mb", "skipped"),
 )
-"""Columns of candidates.csv. weights: as `model.weights` takes them; licence: as stated, else
-unknown; pictures a second in batches, and trained; milliseconds of one answer alone; MB at the
-peak of a training step; skipped: why, or empty. What was not measured is empty."""
+"""Columns of candidates.csv. weights: as `model.weights` takes them; origin: where they were found;
+licence: as stated, else unknown; pictures a second in batches, and trained; milliseconds of one
+answer alone; MB at the peak of a training step; skipped: why, or empty. What was not measured is
+empty."""
 PROBE = (
     *("candidate", "image_size", "pooling", "penalty", "share", "images", "top1", "low", "high"),
     *("seconds", "dropped"),
@@ -138,7 +139,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The rows that finished in earlier sittings, texts never missing; without a file, none."""
-    texts = ("name", "candidate", "weights", "licence", "pooling", "skipped", "dropped")
+    texts = ("name", "candidate", "weights", "origin", "licence", "pooling", "skipped", "dropped")
     if not path.is_file():
         return pd.DataFrame(columns=list(columns))
     try:
@@ -148,6 +149,12 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if list(table.columns) != list(columns):
         raise CheckpointError(f"{path} has other columns than expected: delete it, and resume")
     return table.fillna({key: "" for key in texts if key in columns})
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The same as dicts, what is missing being None."""
+    rows: list[Any] = read_table(path, columns).to_dict("records")  # type: ignore[call-overload]
+    return [{key: None if value != value else value for key, value in row.items()} for row in rows]
 
 
 def _now() -> str:

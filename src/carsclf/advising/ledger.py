@@ -4,7 +4,7 @@ import json
 import os
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +25,7 @@ class Ledger:
         self.path, self.hours = path, hours
         self._stage, self._since = BETWEEN, time.monotonic()
         self._lock = threading.Lock()
-        self._spent: Counter[str] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
         for stage, seconds in _read(path):
             self._spent[stage] += seconds
         self._torn = path.is_file() and not path.read_bytes().endswith(b"\n")
