@@ -2,7 +2,16 @@
 
 import pytest
 
-from carsclf.advising.times import MOST, Counts, Pace, Rates, best_size, grown, smaller, split_epochs
+from carsclf.advising.times import (
+    MOST,
+    Counts,
+    Pace,
+    Rates,
+    best_size,
+    grown,
+    smaller,
+    split_epochs,
+)
 
 CARS = Counts(train=5000, val=1000, test=1000)
 LITE0 = Rates(size=160, train=50, predict=200)  # an epoch: 100 s and 5 s
@@ -14,7 +23,8 @@ def test_an_epoch_goes_with_the_pixels():
 
 
 @pytest.mark.parametrize(
-    ("total", "expected"), [(5, (0, 0)), (6, (1, 3)), (18, (1, 15)), (36, (2, 30)), (200, (11, MOST))]
+    ("total", "expected"),
+    [(5, (0, 0)), (6, (1, 3)), (18, (1, 15)), (36, (2, 30)), (200, (11, MOST))],
 )
 def test_short_trainings_leave_the_rest(total: int, expected: tuple[int, int]):
     assert split_epochs(total) == expected

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,18 @@ class AdviceFolder(Folder):
     def growth(self) -> Path:
         return self.root / "growth.json"
 
+    @property
+    def curve(self) -> Path:
+        return self.root / "curve.csv"
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def outcome(self) -> Path:
+        return self.root / "outcome.json"
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -91,6 +103,8 @@ class Advice:
     weights: Path | None
     """A folder of weights files."""
     ledger: Ledger
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    """What of the plan was decided by whoever asks; the rest is null."""
 
 
 Stage = Callable[[Advice], None]

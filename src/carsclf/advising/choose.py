@@ -1,10 +1,9 @@
 """Stage 5: what to do with the hours that are left."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import pandas as pd
 import timm
 
 from carsclf.advising.advice import (
@@ -20,7 +19,6 @@ from carsclf.advising.advice import (
 )
 from carsclf.advising.curve import Tried, try_shortly, write_curve
 from carsclf.advising.plan import (
-    SAME,
     AdvicePlan,
     Choice,
     asked_of,
@@ -41,7 +39,6 @@ from carsclf.advising.times import (
     Rates,
     best_size,
     smaller,
-    split_epochs,
 )
 from carsclf.analysis.forecast import forecast, repeated
 from carsclf.errors import ConfigError
@@ -52,9 +49,13 @@ TWO = 20
 """Epochs that must fit before a second network is tried, which costs a sixth of them."""
 GROW = 8
 """Epochs below which pictures do not grow: each size would have but one."""
+DOUBT = 1.5
+"""How much longer than the time left a training may seem before it was tried, and be tried."""
 SEARCHED = 6
 """Full trainings that the time must hold before a search is worth it: the first, a final of at
 least two, and as many again to search with."""
+TELLING = 300
+"""Validation pictures below which chance would decide a search, so that it has to be asked for."""
 RERUN = ("choose", "carry_out", "page")
 
 
@@ -106,19 +107,11 @@ def choose(advice: Advice) -> None:
         known = [*tuned]
     if not any(one.top1 is not None for one in known):
         raise ConfigError(_too_little(advice, asked, heads))
-    write_plan(advice, known, heads, reserve, asked)
-
-
-def write_plan(
-    advice: Advice,
-    known: Sequence[Choice],
-    heads: Sequence[Choice],
-    reserve: float,
-    asked: Mapping[str, Any],
-) -> None:
     chosen, verdict, why = decide(known)
+    if chosen.pace:
+        reserve += judging(chosen.measured, counts)
     left = advice.ledger.left()
-    search = search_hours(chosen, left - reserve, verdict, asked)
+    search = search_hours(chosen, left - reserve, counts.val, asked)
     others = [head for head in heads if head not in known]  # judged beside it all the same
     plan = AdvicePlan(
         asdict(chosen), [*advice.overrides, *chosen.overrides], search, verdict, why,
@@ -150,7 +143,9 @@ def read_probed(folder: AdviceFolder) -> list[Probed]:
             Probed(
                 name=str(name),
                 weights=str(speed["weights"]),
-                rates=Rates(*(float(speed[k]) for k in ("image_size", "train_rate", "predict_rate"))),  # type: ignore[arg-type]
+                rates=Rates(
+                    *(float(speed[k]) for k in ("image_size", "train_rate", "predict_rate"))
+                ),  # type: ignore[arg-type]
                 answer_ms=float(speed["answer_ms"]),
                 top1=float(row["top1"]),
                 image_size=int(row["image_size"]),
@@ -168,12 +163,12 @@ def counts_of(folder: AdviceFolder) -> Counts:
     return Counts(*(int(images.get(split, 0)) for split in ("train", "val", "test")))
 
 
-def frozen_heads(
-    probed: Sequence[Probed], counts: Counts, latency: float | None
-) -> list[Choice]:
+def frozen_heads(probed: Sequence[Probed], counts: Counts, latency: float | None) -> list[Choice]:
     """Each network's best head, of those that answer in time; what it came to is known."""
     whole = [one for one in probed if one.whole]
-    check_latency({f"{o.name} at {o.image_size} px": o.answer(o.image_size) for o in whole}, latency)
+    check_latency(
+        {f"{o.name} at {o.image_size} px": o.answer(o.image_size) for o in whole}, latency
+    )
     quick = [o for o in whole if latency is None or o.answer(o.image_size) <= latency]
     return [
         Choice(
@@ -185,9 +180,16 @@ def frozen_heads(
 
 
 def fine_tunings(
-    probed: Sequence[Probed], counts: Counts, advice: Advice, asked: Mapping[str, Any], reserve: float
+    probed: Sequence[Probed],
+    counts: Counts,
+    advice: Advice,
+    asked: Mapping[str, Any],
+    reserve: float,
 ) -> list[Choice]:
-    """One for each network that fits, the most promising first: enough epochs, size, its head."""
+    """One for each network that fits, the most promising first: enough epochs, size, its head.
+
+    Raises ConfigError for far more epochs than fit.
+    """
     found = []
     for one in probed:
         sizes = list(_sizes(one, asked, advice.latency_ms))
@@ -199,6 +201,10 @@ def fine_tunings(
         epochs = asked.get("epochs", epochs)
         if epochs:
             seconds = epochs * one.rates.epoch(counts, size)
+            if "epochs" in asked and seconds > DOUBT * max(0.0, ahead):
+                pace = Pace(one.rates.epoch(counts, size), 0.0)
+                said = f"{one.name} at {size} px"
+                raise ConfigError(_too_long(advice, said, epochs, pace, pace.fits(ahead)))
             mode = asked.get("mode", "finetune")
             choice = Choice(one.name, one.weights, mode, size, epochs, seconds)
             found.append((min(epochs, ENOUGH), size, one.top1, choice))
@@ -214,48 +220,53 @@ def long_enough(
     Raises ConfigError where more were asked for.
     """
     pace = max(tried, key=lambda one: one.short.epochs).pace
-    judging = 2 * pace.epoch * counts.judge / max(1, counts.train + counts.val)
-    seconds = advice.ledger.left() * (1 - SPARE) - reserve - judging
+    seconds = advice.ledger.left() * (1 - SPARE) - reserve - judging(pace, counts)
     epochs, growing = pace.fits(seconds), []
     if option.mode == "finetune" and GROW <= epochs < MOST and "epochs" not in asked:
         growing = smaller(option.image_size)
         epochs = pace.fits(seconds, growing, option.image_size)
     if "epochs" in asked:
         if pace.training(asked["epochs"]) > seconds:
-            raise ConfigError(_too_long(advice, option, asked["epochs"], pace, epochs))
+            said = f"{option.network} at {option.image_size} px"
+            raise ConfigError(_too_long(advice, said, asked["epochs"], pace, epochs))
         epochs = asked["epochs"]
-    values = asdict(option) | {
-        "epochs": epochs,
-        "growing": growing,
-        "seconds": pace.training(epochs, growing, option.image_size),
-        "pace": asdict(pace),
-    }
+    seconds = pace.training(epochs, growing, option.image_size)
     likely = forecast([one.short for one in tried], epochs, counts.judge)
     lengths = " and ".join(str(one.short.epochs) for one in tried)
-    return Choice(**values).expecting(likely, f"complete trainings of {lengths} epochs")
+    choice = replace(option, epochs=epochs, growing=growing, seconds=seconds, pace=asdict(pace))
+    return choice.expecting(likely, f"complete trainings of {lengths} epochs")
+
+
+def judging(pace: Pace, counts: Counts) -> float:
+    """Seconds to export a fine-tuning and to judge it: pictures as in an epoch, at most."""
+    return pace.beside + pace.epoch * (counts.val + counts.judge) / max(1, counts.train)
 
 
 def search_hours(
-    chosen: Choice, seconds: float, verdict: str, asked: Mapping[str, Any]
+    chosen: Choice, seconds: float, images: int, asked: Mapping[str, Any]
 ) -> float | None:
-    """Hours of a study, where the time holds SEARCHED trainings of full length."""
+    """Hours of a study, where the time holds SEARCHED trainings of full length.
+
+    Unasked only where the training is as long as any, and there are pictures to tell trials apart.
+    """
     wanted = asked.get("search")
-    if chosen.mode == "freeze" or verdict == SAME or wanted is False:
+    if chosen.mode == "freeze" or wanted is False:
         return None
-    if seconds >= SEARCHED * chosen.seconds and (chosen.epochs >= MOST or "epochs" in asked):
+    worth = chosen.epochs >= MOST and "epochs" not in asked and images >= TELLING
+    if seconds >= SEARCHED * chosen.seconds and (wanted or worth):
         return round(seconds * (1 - SPARE) / 3600, 4)
     if wanted:
         raise ConfigError(
-            f"plan.search=true: a search needs {SEARCHED} trainings of {hours(chosen.seconds / 3600)}"
-            f", and {hours(max(0.0, seconds) / 3600)} are left: leave it out, give plan.epochs=..., "
-            "or ask anew with more hours="
+            f"plan.search=true: a search needs {SEARCHED} trainings, each of "
+            f"{hours(chosen.seconds / 3600)}, and {hours(max(0.0, seconds) / 3600)} are left: "
+            "leave it out, give plan.epochs=..., or ask anew with more hours="
         )
     return None
 
 
 def _lengths(option: Choice) -> tuple[int, int]:
-    """Of the short trainings; a third of what is planned at most, however that was asked for."""
-    short = max(1, round(option.epochs / 15))
+    """Of the short trainings, however many epochs were asked for."""
+    short = max(1, round(min(option.epochs, MOST) / 15))
     return short, 2 * short
 
 
@@ -276,9 +287,9 @@ def _head_seconds(probed: Sequence[Probed], head: Choice, counts: Counts) -> flo
     return one.seconds / 2 + one.rates.judging(counts, one.image_size)
 
 
-def _too_long(advice: Advice, option: Choice, epochs: int, pace: Pace, fits: int) -> str:
+def _too_long(advice: Advice, what: str, epochs: int, pace: Pace, fits: int) -> str:
     return (
-        f"plan.epochs={epochs}: {option.network} at {option.image_size} px takes about "
+        f"plan.epochs={epochs}: {what} takes about "
         f"{hours(pace.training(epochs) / 3600)} for them, and "
         f"{hours(max(0.0, advice.ledger.left()) / 3600)} are left: plan.epochs={fits} fits, or a "
         "smaller plan.image_size, or ask anew with more hours="

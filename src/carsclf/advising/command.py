@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from carsclf.advising.advice import Advice, AdviceFolder, Stage, run_stages
 from carsclf.advising.candidates import candidates
+from carsclf.advising.carry_out import carry_out
+from carsclf.advising.choose import choose, forget_plan
 from carsclf.advising.growth import growth
 from carsclf.advising.ledger import Ledger
 from carsclf.advising.look import look
@@ -31,7 +33,7 @@ from carsclf.training.gan_checks import refuse_gan
 from carsclf.training.leak import refuse_leak
 from carsclf.training.run import quiet
 
-STAGES: tuple[Stage, ...] = (look, candidates, probe, growth)
+STAGES: tuple[Stage, ...] = (look, candidates, probe, growth, choose, carry_out)
 OWN = (*SEARCH_GROUPS, *(key.partition(".")[0] for key in ADVISE), "shortlist", "look", "hydra")
 DECIDED = {
     "model": "the network is what is advised: candidates=[...] says among which",
@@ -42,20 +44,24 @@ DECIDED = {
 DEVICES = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}  # Lightning's words
 
 
-def advise(config: DictConfig) -> str:
-    """Runs the stages that are left of an advice; returns its folder."""
+def advise(config: DictConfig, *further: Stage) -> str:
+    """Runs the stages that are left of an advice, and `further` ones; returns its folder."""
     config = checked(config, ADVISE)
     if config.resume:
+        plan = config.plan
         folder, config, overrides = resumed(Path(config.resume))
+        config.plan = planned(folder, plan)
     else:
         overrides = training_overrides(config)
         folder = folder_of(config, overrides)
+        config.plan = planned(folder, config.plan)
     advice = advice_of(folder, config, overrides)
     quiet()
     keep_freed_memory()
     try:
         with advice.ledger.running():
-            run_stages(advice, STAGES)
+            forget_plan(advice)
+            run_stages(advice, (*STAGES, *further))
     except KeyboardInterrupt:
         again = argument("resume", folder.root)
         raise CarsclfError(f"interrupted; go on with: python advise.py {again}") from None
@@ -113,17 +119,19 @@ def advice_of(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]
         candidates=plain(config.candidates),
         weights=weights,
         ledger=Ledger(folder.time, config.hours),
+        plan=plain(config.plan),
     )
 
 
 def save(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]) -> None:
     """Writes what was asked, where it does not stand there yet."""
-    if folder.config.is_file():
+    text = OmegaConf.to_yaml(asked(config), resolve=True)
+    if folder.config.is_file() and folder.config.read_text(encoding="utf-8") == text:
         return
     with atomic_write(folder.overrides) as temporary:
         temporary.write_text(yaml.safe_dump(list(overrides), width=1000, allow_unicode=True))
     with atomic_write(folder.config) as temporary:  # the last: without it nothing was begun
-        temporary.write_text(OmegaConf.to_yaml(asked(config), resolve=True))
+        temporary.write_text(text)
 
 
 def asked(config: DictConfig) -> DictConfig:
@@ -141,8 +149,9 @@ def folder_of(config: DictConfig, overrides: Sequence[str]) -> AdviceFolder:
     name = config.name or f"{config.data.name}-{config.hours:g}h-{stamp}"
     folder = AdviceFolder(Path(config.runs).resolve() / name)
     if folder.config.is_file():
-        before = folder.config.read_text(encoding="utf-8")
-        if before != OmegaConf.to_yaml(asked(config), resolve=True):
+        before, now = OmegaConf.load(folder.config), asked(config)
+        before.plan = now.plan  # which may change
+        if OmegaConf.to_yaml(before) != OmegaConf.to_yaml(now, resolve=True):
             raise ConfigError(
                 f"{folder.root} holds an advice that was asked otherwise: choose another name=, or "
                 f"{argument('resume', folder.root)} alone"
@@ -150,9 +159,18 @@ def folder_of(config: DictConfig, overrides: Sequence[str]) -> AdviceFolder:
     return folder
 
 
+def planned(folder: AdviceFolder, plan: DictConfig) -> DictConfig:
+    """The plan as it is asked for now, or where nothing is asked as it was before."""
+    told = any(o.startswith("plan.") for o in HydraConfig.get().overrides.task)
+    if told or not folder.config.is_file():
+        return plan
+    return OmegaConf.load(folder.config).get("plan", plan)
+
+
 def resumed(root: Path) -> tuple[AdviceFolder, DictConfig, list[str]]:
-    """An advice as it was asked; anything else beside `resume=` is refused."""
-    others = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
+    """An advice as it was asked; beside `resume=` only another plan is taken."""
+    told = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
+    others = [o for o in told if not o.startswith("plan.")]
     if others:
         raise ConfigError(f"resume={root} goes on as it was asked; remove {' '.join(others)}")
     folder = AdviceFolder(root.expanduser().resolve())

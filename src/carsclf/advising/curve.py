@@ -12,8 +12,8 @@ from carsclf.advising.advice import Advice, say, write_table
 from carsclf.advising.plan import Choice
 from carsclf.advising.times import Pace
 from carsclf.analysis.forecast import Short
-from carsclf.files import AnyPath
 from carsclf.figures.cost import hours
+from carsclf.files import AnyPath
 from carsclf.records import Run, RunFolder
 from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
@@ -36,9 +36,14 @@ class Tried:
     def row(self) -> dict[str, object]:
         one = self.choice
         return {
-            **{"network": one.network, "mode": one.mode, "image_size": one.image_size},
-            **{"epochs": one.epochs, "top1": self.short.top1, "images": self.short.images},
-            **{"seconds": round(self.seconds, 1), "pace": round(self.pace.epoch, 2)},
+            "network": one.network,
+            "mode": one.mode,
+            "image_size": one.image_size,
+            "epochs": one.epochs,
+            "top1": self.short.top1,
+            "images": self.short.images,
+            "seconds": round(self.seconds, 1),
+            "pace": round(self.pace.epoch, 2),
             "beside": round(self.pace.beside, 2),
         }
 
@@ -79,7 +84,7 @@ def write_curve(path: AnyPath, tried: Sequence[Tried]) -> None:
 
 def _tried(choice: Choice, run: Run, folder: Path) -> Tried:
     """The last epoch's pace counts: in the first one photos are still packed."""
-    epochs = pd.read_csv(RunFolder(folder).metrics)["seconds"]
-    pace = Pace(float(epochs.iloc[-1]), max(0.0, run.seconds - float(epochs.sum())))
+    epochs = pd.read_csv(RunFolder(folder).metrics)["seconds"].tolist()
+    pace = Pace(epochs[-1], max(0.0, run.seconds - sum(epochs)))
     short = Short(choice.epochs, run.metrics["val/top1"], run.split_sizes["val"])
     return Tried(choice, short, run.seconds, pace)

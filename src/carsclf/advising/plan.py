@@ -1,14 +1,14 @@
 """The plan for the hours that are left: what is trained, how it was chosen, and how it is told."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from carsclf.advising.times import Pace
 from carsclf.analysis.comparison import Interval
 from carsclf.errors import ConfigError, nearest
-from carsclf.files import JsonRecord
 from carsclf.figures.cost import hours as told_hours
+from carsclf.files import JsonRecord
 from carsclf.options.command_line import quoted
 
 SAME = "frozen as good"
@@ -73,8 +73,7 @@ class Choice:
         return [*lines, f"trainer.max_epochs={self.epochs}"]
 
     def expecting(self, likely: Interval, rests: str) -> "Choice":
-        values = asdict(self) | {"top1": likely.value, "low": likely.low, "high": likely.high}
-        return Choice(**(values | {"rests": rests}))
+        return replace(self, top1=likely.value, low=likely.low, high=likely.high, rests=rests)
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def decide(choices: Sequence[Choice]) -> tuple[Choice, str, str]:
     if (best.top1 or 0) <= (head.high or 0):
         why = (
             f"fine-tuning would probably reach {_accuracy(best)}, which the pictures here cannot "
-            f"tell from the frozen head's {_accuracy(head)}: the head is as good, and answers as fast"
+            f"tell from the frozen head's {_accuracy(head)}: the head is as good, and trained"
         )
         return head, SAME, why
     why = (

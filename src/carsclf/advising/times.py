@@ -96,7 +96,9 @@ def split_epochs(total: int) -> tuple[int, int]:
     return (short, left) if left >= LEAST else (0, 0)
 
 
-def best_size(rates: Rates, counts: Counts, seconds: float, sizes: Sequence[int]) -> tuple[int, int]:
+def best_size(
+    rates: Rates, counts: Counts, seconds: float, sizes: Sequence[int]
+) -> tuple[int, int]:
     """The largest of the sizes at which ENOUGH epochs fit, else the one that holds most; epochs."""
     held = {s: split_epochs(int(seconds / rates.epoch(counts, s)))[1] for s in sizes}
     enough = [s for s in sizes if held[s] >= ENOUGH]

@@ -12,7 +12,7 @@ def pareto(gains: np.ndarray, costs: np.ndarray) -> np.ndarray:
     gains, costs = np.asarray(gains, float), np.asarray(costs, float)
     costs = costs.reshape(len(gains), -1)
     values = np.column_stack([-gains, costs])
-    known = ~np.isnan(values).any(axis=1)
+    known = np.asarray(~np.isnan(values).any(axis=1))
     front = known.copy()
     for i in np.flatnonzero(known):
         no_worse = (values <= values[i]).all(axis=1) & known

@@ -1,7 +1,7 @@
 """Every option of `advise.py` beside those of a training, with its kind and range."""
 
-from carsclf.options.kinds import Device, Items, Null, Number, Settings, Text
-from carsclf.options.training import NAMING, Table
+from carsclf.options.kinds import Device, Flag, Items, Null, Number, Settings, Text, Whole, Word
+from carsclf.options.training import NAMING, Table, below
 
 ADVISE: Table = {
     **{key: kind for key, kind in NAMING.items() if key != "overrides"},
@@ -10,4 +10,14 @@ ADVISE: Table = {
     "device": Device(),
     "candidates": Items(Text() | Settings()),
     "weights": Text() | Null(),
+    **below(
+        "plan",
+        {
+            "network": Text() | Null(),
+            "mode": Word("freeze", "finetune", "partial") | Null(),
+            "image_size": Whole(at_least=16, at_most=4096) | Null(),
+            "epochs": Whole(at_least=1, at_most=10_000) | Null(),
+            "search": Flag() | Null(),
+        },
+    ),
 }
