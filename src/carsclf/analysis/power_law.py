@@ -1,0 +1,76 @@
+"""How an error falls with the number of pictures: error = a n^-b + c, and how surely."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import curve_fit
+
+STEEPEST = 2.0  # exponents found for classifiers lie between 0.07 and 0.35 (Hestness et al. 2017)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """a n^-b + c; n: pictures, c: the error that no number of pictures takes away."""
+
+    a: float
+    b: float
+    c: float
+
+    def error(self, n: float) -> float:
+        return self.a * n**-self.b + self.c
+
+    def pictures_per_point(self, n: float, point: float = 0.01) -> float:
+        """How many more than n lessen the error by a point; infinite where none do."""
+        above = self.error(n) - self.c
+        if above <= point:
+            return float("inf")
+        return n * ((1 - point / above) ** (-1 / self.b) - 1)
+
+
+def fit_power_law(images: Sequence[float], errors: Sequence[float]) -> PowerLaw:
+    """Least squares; at least three numbers of pictures. Errors in [0, 1].
+
+    Learning curves: Cortes et al. 1993; Hestness et al. 2017.
+    """
+    n, error = np.asarray(images, float), np.asarray(errors, float)
+    largest = n.max()
+
+    def curve(x: np.ndarray, a: float, b: float, c: float) -> np.ndarray:
+        return a * x**-b + c
+
+    least = error.min()
+    start = (max(least / 2, 1e-3), 0.5, least / 2)
+    (a, b, c), _ = curve_fit(
+        curve, n / largest, error, p0=start, bounds=([0, 1e-2, 0], [1, STEEPEST, 1]), maxfev=5000
+    )
+    return PowerLaw(float(a * largest**b), float(b), float(c))
+
+
+def redrawn_laws(
+    images: Sequence[float],
+    errors: Sequence[Sequence[float]],
+    judged: int,
+    *,
+    draws: int = 300,
+    seed: int = 0,
+) -> list[PowerLaw]:
+    """Laws of bootstrap samples: of each size's draws, and of the pictures that judge.
+
+    errors: of each size, one a draw. All draws are judged on the same pictures, so a sample of
+    these shifts all errors alike, by as much as sqrt(p (1 - p) / judged) at the largest size.
+    """
+    rng, laws = np.random.default_rng(seed), []
+    least = float(np.mean(errors[int(np.argmax(images))]))
+    spread = np.sqrt(max(least * (1 - least), 1 / judged) / judged)
+    for _ in range(draws):
+        mean = [float(rng.choice(each, len(each)).mean()) for each in errors]
+        shifted = np.clip(np.array(mean) + rng.normal(0, spread), 0, 1)
+        laws.append(fit_power_law(images, shifted.tolist()))
+    return laws
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """The percentile interval; its ends are values that occur, as some may be infinite."""
+    ends = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2], method="nearest")
+    return float(ends[0]), float(ends[1])
