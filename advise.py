@@ -9,7 +9,7 @@ from carsclf.options.command_line import run
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="advise")
 def main(config: DictConfig) -> str | None:
-    from carsclf.advising.command import advise  # after --help and --cfg, which need no torch
+    from carsclf.report.advice.command import advise  # after --help and --cfg, which need no torch
 
     with one_line_errors():
         return advise(config)

@@ -37,7 +37,8 @@ def test_both_models_are_judged_on_test(advice_of, quick):
     outcome = Outcome.read(advice.folder.outcome)
     assert (outcome.split, outcome.images) == ("test", 12)
     assert outcome.training["mode"] == "finetune"
-    assert outcome.probe is not None and outcome.probe["mode"] == "freeze"
+    assert outcome.probe is not None
+    assert outcome.probe["mode"] == "freeze"
     said = Predictions.read(
         RunFolder(advice.folder.root / outcome.training["folder"]).predictions("test")
     )
@@ -71,11 +72,12 @@ def test_a_kill_in_the_training_changes_nothing(advice_of, quick, monkeypatch, t
         carry_out(advice)
     monkeypatch.setattr(Watch, "__call__", real)
     seen = []
-    monkeypatch.setattr(
-        Watch,
-        "__call__",
-        lambda self, epoch, *rest: bool(seen.append(epoch)) or real(self, epoch, *rest),
-    )
+
+    def noted(self, epoch, *rest):
+        seen.append(epoch)
+        return real(self, epoch, *rest)
+
+    monkeypatch.setattr(Watch, "__call__", noted)
     carry_out(advice)
     assert seen == [3]  # what was finished is not trained again
     assert (folder / "model.safetensors").read_bytes() == whole
@@ -129,8 +131,8 @@ def test_growing_pictures_are_not_taken_for_late(advice_of):
     assert one(1, {}, 5.5, Path()) is True
 
 
-def test_a_shortened_training_ends_on_its_own_schedule(advice_of, monkeypatch):
-    """Fewer epochs from the second on: the rate ends where a one-cycle ends, and all is exported."""
+def test_a_shortened_training_ends_as_any(advice_of, monkeypatch):
+    """Fewer epochs from the second on: it ends finished, exported, and repeatable as it was."""
     advice = planned(advice_of, **(TUNED | {"epochs": 6}))
     choice = AdvicePlan.read(advice.folder.plan).choice
     folder = advice.folder.root / "train" / choice.name

@@ -13,7 +13,7 @@ from carsclf.advising.advice import (
     AdviceFolder,
     finished_stages,
     read_json,
-    read_table,
+    read_rows,
     say,
     write_json,
 )
@@ -54,6 +54,9 @@ DOUBT = 1.5
 SEARCHED = 6
 """Full trainings that the time must hold before a search is worth it: the first, a final of at
 least two, and as many again to search with."""
+TRIES = 3
+"""Of each network, among whose poolings and penalties the best head was taken: few, as they hardly
+differ."""
 TELLING = 300
 """Validation pictures below which chance would decide a search, so that it has to be asked for."""
 RERUN = ("choose", "carry_out", "page")
@@ -89,22 +92,11 @@ def choose(advice: Advice) -> None:
         probed = [one for one in probed if one.name == asked["network"]]
     heads = frozen_heads(probed, counts, advice.latency_ms)
     reserve = PAGE + max((_head_seconds(probed, head, counts) for head in heads), default=0.0)
-    tried: list[Tried] = []
-    tuned: list[Choice] = []
-    if asked.get("mode") != "freeze":
-        options = fine_tunings(probed, counts, advice, asked, reserve)
-        rivals = options[: 2 if options and options[0].epochs >= TWO else 1]
-        for option in rivals:
-            shorts = try_shortly(advice, option, _lengths(option))
-            tried += shorts
-            write_curve(advice.folder.curve, tried)
-        tuned = [long_enough(advice, option, [t for t in tried if t.choice.name.startswith(
-            f"{option.network}-")], counts, reserve, asked) for option in rivals]  # fmt: skip
-        tuned = [*(t for t in tuned if t.epochs >= LEAST or "epochs" in asked), *options[2:]]
-    if asked.get("mode", "freeze") == "freeze" and "epochs" not in asked:
-        known: list[Choice] = [*heads, *tuned]
-    else:
-        known = [*tuned]
+    tuned = (
+        [] if asked.get("mode") == "freeze" else tuned_of(advice, probed, counts, reserve, asked)
+    )
+    decided = asked.get("mode", "freeze") != "freeze" or "epochs" in asked
+    known = tuned if decided else [*heads, *tuned]
     if not any(one.top1 is not None for one in known):
         raise ConfigError(_too_little(advice, asked, heads))
     chosen, verdict, why = decide(known)
@@ -123,6 +115,28 @@ def choose(advice: Advice) -> None:
     plan.write(advice.folder.plan)
 
 
+def tuned_of(
+    advice: Advice,
+    probed: Sequence[Probed],
+    counts: Counts,
+    reserve: float,
+    asked: Mapping[str, Any],
+) -> list[Choice]:
+    """Fine-tunings that fit: the best one or two with a forecast, as they are tried."""
+    options = fine_tunings(probed, counts, advice, asked, reserve)
+    rivals = options[: 2 if options and options[0].epochs >= TWO else 1]
+    tried: list[list[Tried]] = []
+    for option in rivals:
+        tried.append(try_shortly(advice, option, _lengths(option)))
+        write_curve(advice.folder.curve, [one for each in tried for one in each])
+    tuned = [
+        long_enough(advice, option, shorts, counts, reserve, asked)
+        for option, shorts in zip(rivals, tried, strict=True)
+    ]
+    fitting = [one for one in tuned if one.epochs >= LEAST or "epochs" in asked]
+    return [*fitting, *options[len(rivals) :]]
+
+
 def forget_plan(advice: Advice) -> None:
     """Lets choose what was chosen otherwise: trainings that were begun stay, by their own names."""
     if not advice.folder.plan.is_file():
@@ -134,25 +148,24 @@ def forget_plan(advice: Advice) -> None:
 
 def read_probed(folder: AdviceFolder) -> list[Probed]:
     """All candidates with a head, the best first."""
-    rates = read_table(folder.candidates, CANDIDATES).set_index("name")
-    probe = read_table(folder.probe, PROBE).dropna(subset=["top1"])
+    rates = {row["name"]: row for row in read_rows(folder.candidates, CANDIDATES)}
+    rows = [row for row in read_rows(folder.probe, PROBE) if row["top1"] is not None]
     found = []
-    for name, rows in probe.groupby("candidate", sort=False):
-        row, speed = rows.sort_values("share").iloc[-1], rates.loc[name]
+    for name in dict.fromkeys(str(row["candidate"]) for row in rows):
+        own, speed = [row for row in rows if row["candidate"] == name], rates[name]
+        row = max(own, key=lambda row: row["share"])
         found.append(
             Probed(
-                name=str(name),
+                name=name,
                 weights=str(speed["weights"]),
-                rates=Rates(
-                    *(float(speed[k]) for k in ("image_size", "train_rate", "predict_rate"))
-                ),  # type: ignore[arg-type]
-                answer_ms=float(speed["answer_ms"]),
-                top1=float(row["top1"]),
+                rates=Rates(int(speed["image_size"]), speed["train_rate"], speed["predict_rate"]),
+                answer_ms=speed["answer_ms"],
+                top1=row["top1"],
                 image_size=int(row["image_size"]),
-                pooling=str(row["pooling"]),
-                penalty=float(row["penalty"]),
-                whole=bool(row["share"] >= 1 and not row["dropped"]),
-                seconds=float(rows["seconds"].sum()),
+                pooling=row["pooling"],
+                penalty=row["penalty"],
+                whole=row["share"] >= 1 and not row["dropped"],
+                seconds=sum(row["seconds"] for row in own),
             )
         )
     return sorted(found, key=lambda one: (one.whole, one.top1), reverse=True)
@@ -174,7 +187,7 @@ def frozen_heads(probed: Sequence[Probed], counts: Counts, latency: float | None
         Choice(
             one.name, one.weights, "freeze", one.image_size, 0, one.seconds,
             pooling=one.pooling, penalty=one.penalty,
-        ).expecting(repeated(one.top1, counts.val, counts.judge), "its head on all pictures")
+        ).expecting(repeated(one.top1, counts.val, counts.judge, TRIES * len(whole)), "its head on all pictures")
         for one in quick
     ]  # fmt: skip
 

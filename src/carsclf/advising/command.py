@@ -164,7 +164,8 @@ def planned(folder: AdviceFolder, plan: DictConfig) -> DictConfig:
     told = any(o.startswith("plan.") for o in HydraConfig.get().overrides.task)
     if told or not folder.config.is_file():
         return plan
-    return OmegaConf.load(folder.config).get("plan", plan)
+    before: Any = OmegaConf.load(folder.config)
+    return before.get("plan", plan)
 
 
 def resumed(root: Path) -> tuple[AdviceFolder, DictConfig, list[str]]:

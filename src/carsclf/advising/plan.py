@@ -9,7 +9,7 @@ from carsclf.analysis.comparison import Interval
 from carsclf.errors import ConfigError, nearest
 from carsclf.figures.cost import hours as told_hours
 from carsclf.files import JsonRecord
-from carsclf.options.command_line import quoted
+from carsclf.options.command_line import PLAIN, quoted
 
 SAME = "frozen as good"
 """What a plan's `verdict` says where fine-tuning is not expected to be measurably better."""
@@ -54,12 +54,12 @@ class Choice:
         """What trains it, behind the overrides of an advice."""
         lines = [
             *(f"mode={self.mode}", f"model.name={self.network}"),
-            *(f"model.weights={quoted(self.weights)}", f"data.image_size={self.image_size}"),
+            *(f"model.weights={typed(self.weights)}", f"data.image_size={self.image_size}"),
         ]
         if self.mode == "freeze":
             lines += [f"mode.pool={self.pooling}", "trainer.precision=32-true"]
             if self.penalty is not None:
-                lines.append(f"optimizer.weight_decay={self.penalty:g}")
+                lines.append(f"optimizer.weight_decay={self.penalty}")
             return lines
         if self.mode == "partial":  # of what is frozen the rows are kept
             return [*lines, f"trainer.max_epochs={self.epochs}"]
@@ -103,6 +103,11 @@ class AdvicePlan(JsonRecord):
     @property
     def choices(self) -> list[Choice]:
         return [Choice(**one) for one in self.considered]
+
+
+def typed(text: str) -> str:
+    """Text as Hydra takes it, in quotes only where it needs them."""
+    return text if PLAIN.fullmatch(text) else quoted(text)
 
 
 def asked_of(plan: Mapping[str, Any] | None) -> dict[str, Any]:
