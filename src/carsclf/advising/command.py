@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from carsclf.advising.advice import Advice, AdviceFolder, Stage, run_stages
-from carsclf.advising.candidates import candidates
+from carsclf.advising.candidates import candidates, candidates_of
 from carsclf.advising.growth import growth
 from carsclf.advising.ledger import Ledger
 from carsclf.advising.look import look
@@ -42,8 +42,11 @@ DECIDED = {
 DEVICES = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}  # Lightning's words
 
 
-def advise(config: DictConfig) -> str:
-    """Runs the stages that are left of an advice; returns its folder."""
+def advise(config: DictConfig, began: float | None = None) -> str:
+    """Runs the stages that are left of an advice; returns its folder.
+
+    began: when the command did, by `time.monotonic()`: its imports take of the hours too.
+    """
     config = checked(config, ADVISE)
     if config.resume:
         folder, config, overrides = resumed(Path(config.resume))
@@ -54,7 +57,7 @@ def advise(config: DictConfig) -> str:
     quiet()
     keep_freed_memory()
     try:
-        with advice.ledger.running():
+        with advice.ledger.running(began):
             run_stages(advice, STAGES)
     except KeyboardInterrupt:
         again = argument("resume", folder.root)
@@ -103,6 +106,8 @@ def advice_of(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]
             f"weights={config.weights} is no folder: expected one of files named as timm names "
             "their networks, such as resnet18.safetensors"
         )
+    asked = plain(config.candidates)
+    candidates_of(asked, weights)  # raises what is wrong with them
     save(folder, config, overrides)
     return Advice(
         folder=folder,
@@ -110,7 +115,7 @@ def advice_of(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]
         overrides=overrides,
         hours=config.hours,
         latency_ms=config.latency_ms,
-        candidates=plain(config.candidates),
+        candidates=asked,
         weights=weights,
         ledger=Ledger(folder.time, config.hours),
     )
@@ -123,10 +128,10 @@ def save(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]) -> 
     with atomic_write(folder.overrides) as temporary:
         temporary.write_text(yaml.safe_dump(list(overrides), width=1000, allow_unicode=True))
     with atomic_write(folder.config) as temporary:  # the last: without it nothing was begun
-        temporary.write_text(OmegaConf.to_yaml(asked(config), resolve=True))
+        temporary.write_text(OmegaConf.to_yaml(question(config), resolve=True))
 
 
-def asked(config: DictConfig) -> DictConfig:
+def question(config: DictConfig) -> DictConfig:
     """The configuration without what only names or resumes."""
     config = config.copy()
     with open_dict(config):
@@ -142,7 +147,7 @@ def folder_of(config: DictConfig, overrides: Sequence[str]) -> AdviceFolder:
     folder = AdviceFolder(Path(config.runs).resolve() / name)
     if folder.config.is_file():
         before = folder.config.read_text(encoding="utf-8")
-        if before != OmegaConf.to_yaml(asked(config), resolve=True):
+        if before != OmegaConf.to_yaml(question(config), resolve=True):
             raise ConfigError(
                 f"{folder.root} holds an advice that was asked otherwise: choose another name=, or "
                 f"{argument('resume', folder.root)} alone"
