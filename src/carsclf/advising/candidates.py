@@ -45,7 +45,8 @@ def candidates(advice: Advice) -> None:
     for candidate in asked:
         if candidate.name in known:
             continue
-        beyond = rows and advice.ledger.spent_at("candidates") > SHARE * 3600 * advice.hours
+        some = any(row["predict_rate"] is not None for row in rows)
+        beyond = some and advice.ledger.spent_at("candidates") > SHARE * 3600 * advice.hours
         row = blank(advice, candidate) if beyond else examined(advice, candidate, classes)
         if beyond:
             row["skipped"] = f"not measured: {SHARE:.0%} of hours={advice.hours:g} had passed"

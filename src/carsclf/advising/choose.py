@@ -183,11 +183,14 @@ def frozen_heads(probed: Sequence[Probed], counts: Counts, latency: float | None
         {f"{o.name} at {o.image_size} px": o.answer(o.image_size) for o in whole}, latency
     )
     quick = [o for o in whole if latency is None or o.answer(o.image_size) <= latency]
+    tries = TRIES * len(whole)
     return [
         Choice(
             one.name, one.weights, "freeze", one.image_size, 0, one.seconds,
             pooling=one.pooling, penalty=one.penalty,
-        ).expecting(repeated(one.top1, counts.val, counts.judge, TRIES * len(whole)), "its head on all pictures")
+        ).expecting(
+            repeated(one.top1, counts.val, counts.judge, tries), "its head on all pictures"
+        )
         for one in quick
     ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from carsclf.advising.advice import Advice, AdviceFolder, Stage, run_stages
-from carsclf.advising.candidates import candidates
+from carsclf.advising.candidates import candidates, candidates_of
 from carsclf.advising.carry_out import carry_out
 from carsclf.advising.choose import choose, forget_plan
 from carsclf.advising.growth import growth
@@ -44,8 +44,11 @@ DECIDED = {
 DEVICES = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}  # Lightning's words
 
 
-def advise(config: DictConfig, *further: Stage) -> str:
-    """Runs the stages that are left of an advice, and `further` ones; returns its folder."""
+def advise(config: DictConfig, began: float | None = None, further: Sequence[Stage] = ()) -> str:
+    """Runs the stages that are left of an advice, and `further` ones; returns its folder.
+
+    began: when the command did, by `time.monotonic()`: its imports take of the hours too.
+    """
     config = checked(config, ADVISE)
     if config.resume:
         plan = config.plan
@@ -59,7 +62,7 @@ def advise(config: DictConfig, *further: Stage) -> str:
     quiet()
     keep_freed_memory()
     try:
-        with advice.ledger.running():
+        with advice.ledger.running(began):
             forget_plan(advice)
             run_stages(advice, (*STAGES, *further))
     except KeyboardInterrupt:
@@ -109,6 +112,8 @@ def advice_of(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]
             f"weights={config.weights} is no folder: expected one of files named as timm names "
             "their networks, such as resnet18.safetensors"
         )
+    asked = plain(config.candidates)
+    candidates_of(asked, weights)  # raises what is wrong with them
     save(folder, config, overrides)
     return Advice(
         folder=folder,
@@ -116,7 +121,7 @@ def advice_of(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]
         overrides=overrides,
         hours=config.hours,
         latency_ms=config.latency_ms,
-        candidates=plain(config.candidates),
+        candidates=asked,
         weights=weights,
         ledger=Ledger(folder.time, config.hours),
         plan=plain(config.plan),
@@ -125,7 +130,7 @@ def advice_of(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]
 
 def save(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]) -> None:
     """Writes what was asked, where it does not stand there yet."""
-    text = OmegaConf.to_yaml(asked(config), resolve=True)
+    text = OmegaConf.to_yaml(question(config), resolve=True)
     if folder.config.is_file() and folder.config.read_text(encoding="utf-8") == text:
         return
     with atomic_write(folder.overrides) as temporary:
@@ -134,7 +139,7 @@ def save(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]) -> 
         temporary.write_text(text)
 
 
-def asked(config: DictConfig) -> DictConfig:
+def question(config: DictConfig) -> DictConfig:
     """The configuration without what only names or resumes."""
     config = config.copy()
     with open_dict(config):
@@ -149,7 +154,7 @@ def folder_of(config: DictConfig, overrides: Sequence[str]) -> AdviceFolder:
     name = config.name or f"{config.data.name}-{config.hours:g}h-{stamp}"
     folder = AdviceFolder(Path(config.runs).resolve() / name)
     if folder.config.is_file():
-        before, now = OmegaConf.load(folder.config), asked(config)
+        before, now = OmegaConf.load(folder.config), question(config)
         before.plan = now.plan  # which may change
         if OmegaConf.to_yaml(before) != OmegaConf.to_yaml(now, resolve=True):
             raise ConfigError(

@@ -13,6 +13,7 @@ from carsclf.curation.frozen import make_backbone
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
+from carsclf.data.wholes import Wholes
 from carsclf.errors import ConfigError
 from carsclf.features.extract import extract
 from carsclf.features.head_grid import Rows, fit_head
@@ -38,7 +39,7 @@ class Head:
 
     @property
     def top1(self) -> float:
-        return float(self.right.float().mean())
+        return int(self.right.sum()) / len(self.right)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Frozen:
 
     rows: Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # (n, d) float32 of train, of val
     targets: tuple[torch.Tensor, torch.Tensor]
-    classes: int
+    wholes: Wholes  # as what the classes are told
 
     def best(self) -> Head:
         """The head that is right most often; of equals, the surest."""
@@ -57,15 +58,15 @@ class Frozen:
     def heads(self, pooling: str, among: Sequence[int] | None = None) -> Iterator[Head]:
         """Heads for falling penalties, until two do no better; among: training pictures."""
         x, held = self.rows[pooling]
-        y, truth = self.targets
+        y, truth = self.targets[0], self.wholes.targets(self.targets[1])
         if among is not None:
             x, y = x[list(among)], y[list(among)]
-        rows, solved = Rows.of(x, y), [torch.zeros(self.classes, x.shape[1] + 1)]
+        rows, solved = Rows.of(x, y), [torch.zeros(len(self.wholes.parts), x.shape[1] + 1)]
         best, since = -1.0, 0
         for penalty in PENALTIES:
             start = 2 * solved[-1] - solved[-2] if len(solved) > 2 else solved[-1]
             solved.append(rows.turn_back(fit_head(rows, rows.turn(start), penalty).head))
-            logits = held @ solved[-1][:, :-1].T + solved[-1][:, -1]
+            logits = self.wholes.logits(held @ solved[-1][:, :-1].T + solved[-1][:, -1])
             loss = float(torch.nn.functional.cross_entropy(logits, truth))
             head = Head(pooling, penalty, logits.argmax(1) == truth, loss)
             yield head
@@ -96,7 +97,7 @@ def frozen(config: DictConfig, splits: Splits, data: CarsDataModule) -> Frozen:
         parts = (slice(None), slice(half), slice(half, None))
         rows = {name: (train[:, own], val[:, own]) for name, own in zip(BOTH, parts, strict=True)}
     targets = [torch.tensor([s.target for s in splits[split]]) for split in ("train", "val")]
-    return Frozen(rows, (targets[0], targets[1]), len(data.class_names))
+    return Frozen(rows, (targets[0], targets[1]), data.wholes)
 
 
 @cache

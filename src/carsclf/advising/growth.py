@@ -18,6 +18,7 @@ from carsclf.advising.advice import (
 )
 from carsclf.advising.candidates import training_of
 from carsclf.advising.frozen import Frozen, frozen, share_of
+from carsclf.advising.probe import best_of
 from carsclf.analysis.power_law import PowerLaw, fit_power_law, interval, redrawn_laws
 from carsclf.data.build import make_data
 from carsclf.data.splits import Splits, shuffled
@@ -30,8 +31,7 @@ LEAST = 3  # sizes that a law needs
 
 def growth(advice: Advice) -> None:
     """Writes growth.csv, a head a draw, and growth.json, the law that they follow."""
-    probes = [row for row in read_rows(advice.folder.probe, PROBE) if row["share"] == 1]
-    best = max(probes, key=lambda row: row["top1"] or 0)
+    best = best_of(read_rows(advice.folder.probe, PROBE))
     named = read_rows(advice.folder.candidates, CANDIDATES)
     candidate = next(row for row in named if row["name"] == best["candidate"])
     config = training_of(advice, candidate)

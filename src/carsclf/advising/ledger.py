@@ -62,8 +62,11 @@ class Ledger:
             self._torn = False
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Beats by itself, now and then; in a thread, as a stage may train for long."""
+    def running(self, began: float | None = None) -> Iterator[None]:
+        """Beats by itself, now and then; in a thread, as a stage may train for long.
+
+        began: when this sitting did, by `time.monotonic()`, if that was before.
+        """
         ended = threading.Event()
 
         def beat() -> None:
@@ -71,7 +74,7 @@ class Ledger:
                 with suppress(CheckpointError):  # the stage's own end says it
                     self.beat()
 
-        self._since = time.monotonic()
+        self._since = time.monotonic() if began is None else began
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:

@@ -12,7 +12,7 @@ from carsclf.analysis.comparison import wilson
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.splits import Splits, shuffled
-from carsclf.errors import ConfigError
+from carsclf.errors import CarsclfError, ConfigError, one_line
 
 SHARES = (0.1, 1 / 3, 1.0)  # of the training pictures, a round each
 LEAST, LEAST_JUDGED = 100, 1000  # pictures that a round trains on, and judges by
@@ -35,16 +35,25 @@ def probe(advice: Advice) -> None:
     work = Probing(advice, read_rows(advice.folder.probe, PROBE))
     shares = shares_of(len(work.data(alive[0]).splits["train"]))
     work.check(alive[0])
+    leader = alive[0]["name"]
     for share in shares:
         for candidate in alive:
             if work.row(candidate, share) is None:
-                work.add(work.probed(candidate, share))
+                work.add(work.probed(candidate, share, surely=candidate["name"] == leader))
         rows = [row for c in alive if (row := work.row(c, share))]
-        drop(rows, last=share == shares[-1])
+        leader = drop(rows, last=share == shares[-1])
         work.write()
         alive = [c for c, row in zip(alive, rows, strict=True) if not row["dropped"]]
-    best = max((row for row in work.rows if row["share"] == 1), key=lambda row: row["top1"] or 0)
-    say(f"best probe: {told(best)}")
+    say(f"best probe: {told(best_of(work.rows))}")
+
+
+def best_of(rows: Sequence[Row]) -> Row:
+    """The row of the best head on all training pictures."""
+    return max((row for row in rows if row["share"] == 1 and row["top1"]), key=_top1)
+
+
+def _top1(row: Row) -> float:
+    return row["top1"]
 
 
 def shares_of(pictures: int) -> list[float]:
@@ -52,16 +61,22 @@ def shares_of(pictures: int) -> list[float]:
     return [share for share in SHARES if share == 1 or share * pictures >= LEAST]
 
 
-def drop(rows: Sequence[Row], *, last: bool) -> None:
-    """Notes whose interval lies below that of the best of a round."""
+def drop(rows: Sequence[Row], *, last: bool) -> str:
+    """Notes whose interval lies below that of the best of a round; returns the best one's name.
+
+    Raises ConfigError where none could be probed.
+    """
     known = [row for row in rows if row["top1"] is not None]
-    leader = max(known, key=lambda row: row["top1"])
+    if not known:
+        raise ConfigError(f"no candidate could be probed: {told(rows[0])}")
+    leader = max(known, key=_top1)
     for row in known:
         if not last and row["high"] < leader["low"]:
             row["dropped"] = (
                 f"at most {row['high']:.1%} with {row['images']} pictures, where "
                 f"{leader['candidate']} has at least {leader['low']:.1%}"
             )
+    return leader["candidate"]
 
 
 @dataclass
@@ -91,19 +106,25 @@ class Probing:
         write_table(self.advice.folder.probe, self.rows, PROBE)
         self.advice.ledger.beat()
 
-    def probed(self, candidate: Mapping[str, Any], share: float) -> Row:
-        """A candidate's row: its best head with a share of the pictures, where there is time."""
+    def probed(self, candidate: Mapping[str, Any], share: float, *, surely: bool) -> Row:
+        """A candidate's row: its best head with a share of the pictures, where there is time.
+
+        surely: even where there is none, as somebody has to go on.
+        """
         parts, row = self.parts(candidate, share), dict.fromkeys(PROBE)
         row |= {"candidate": candidate["name"], "image_size": int(candidate["image_size"])}
         row |= {"share": round(share, 3), "images": len(parts["train"]), "dropped": ""}
         needed, left = self.seconds(candidate, share), self.left()
-        if self.rows and needed > left:
+        if needed > left and not surely:
             short = (
                 f"it would take about {needed:.0f} s, and {max(0, left):.0f} s are left for probes"
             )
             return row | {"dropped": short, "pooling": ""}
         began = time.perf_counter()
-        head = frozen(training_of(self.advice, candidate), parts, self.data(candidate)).best()
+        try:
+            head = frozen(training_of(self.advice, candidate), parts, self.data(candidate)).best()
+        except (CarsclfError, RuntimeError, MemoryError) as error:
+            return row | {"dropped": one_line(error), "pooling": ""}
         likely = wilson(int(head.right.sum()), len(head.right))
         return row | {
             "pooling": head.pooling,
@@ -145,13 +166,14 @@ class Probing:
         """Raises ConfigError, before anything is probed, where not even this one can be."""
         if self.rows:
             return
-        needed, hours = self.seconds(cheapest, 1.0), self.advice.hours
-        if needed > self.left():
+        needed, left, hours = self.seconds(cheapest, 1.0), self.left(), self.advice.hours
+        if needed > left:
+            enough = max(needed / OF_HOURS, needed + self.advice.ledger.spent()) / 3600
             raise ConfigError(
                 f"hours={hours:g} ({3600 * hours:.0f} s) is too short: a probe of "
                 f"{cheapest['name']} alone takes about {needed:.0f} s here, and probes get "
-                f"{OF_HOURS:.0%} of the time: give hours={needed / OF_HOURS / 3600 + 0.005:.2f} "
-                "or more, or a smaller data.image_size"
+                f"{OF_HOURS:.0%} of the time: give hours={enough + 0.005:.2f} or more, or a "
+                "smaller data.image_size"
             )
 
 

@@ -52,21 +52,29 @@ def redrawn_laws(
     errors: Sequence[Sequence[float]],
     judged: int,
     *,
-    draws: int = 300,
+    draws: int = 200,
     seed: int = 0,
 ) -> list[PowerLaw]:
-    """Laws of bootstrap samples: of each size's draws, and of the pictures that judge.
+    """Laws of a parametric bootstrap: over draws of the pictures, and over those that judge.
 
-    errors: of each size, one a draw. All draws are judged on the same pictures, so a sample of
-    these shifts all errors alike, by as much as sqrt(p (1 - p) / judged) at the largest size.
+    errors: of each size, one a draw. The mean of a size is redrawn with its draws' spread; a size
+    of one draw has that of the size before it. All draws are judged on the same pictures, so a
+    sample of these shifts all errors alike, by as much as sqrt(p (1 - p) / judged) at the largest
+    size.
     """
     rng, laws = np.random.default_rng(seed), []
-    least = float(np.mean(errors[int(np.argmax(images))]))
-    spread = np.sqrt(max(least * (1 - least), 1 / judged) / judged)
+    order = np.argsort(images)
+    n = np.asarray(images, float)[order]
+    each = [np.asarray(errors[i], float) for i in order]
+    mean, spread = np.array([e.mean() for e in each]), np.zeros(len(each))
+    for i, e in enumerate(each):
+        one = e.std(ddof=1) if len(e) > 1 else spread[i - 1] * np.sqrt(len(each[i - 1]))
+        spread[i] = one / np.sqrt(len(e))
+    least = mean[-1]
+    shared = np.sqrt(max(least * (1 - least), 1 / judged) / judged)
     for _ in range(draws):
-        mean = [float(rng.choice(each, len(each)).mean()) for each in errors]
-        shifted = np.clip(np.array(mean) + rng.normal(0, spread), 0, 1)
-        laws.append(fit_power_law(images, shifted.tolist()))
+        redrawn = mean + rng.normal(0, spread) + rng.normal(0, shared)
+        laws.append(fit_power_law(n.tolist(), redrawn.clip(0, 1).tolist()))
     return laws
 
 

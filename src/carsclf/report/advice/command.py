@@ -23,9 +23,9 @@ ORDER = (
 )
 
 
-def advise(config: DictConfig) -> str:
+def advise(config: DictConfig, began: float | None = None) -> str:
     """All stages that are left, and the page; returns the advice's folder."""
-    return stages(config, page)
+    return stages(config, began, (page,))
 
 
 def page(advice: Advice) -> None:

@@ -99,10 +99,12 @@ def _choices(material: Material) -> pd.DataFrame:
     for one in material.plan.choices:
         if one.top1 is None or (one.network, one.mode) in names:
             continue
+        frozen, own = one.mode == "freeze", answers[one.network]
+        right = wilson(own.top1 * material.counts.val, material.counts.val)
+        likely = {"top1": right.value, "low": right.low, "high": right.high} if frozen else {}
         rows.append({
-            **vars(one), "folder": "", "label": _label(one.network, one.image_size),
-            "kind": "measured" if one.mode == "freeze" else "expected",
-            "answer_ms": answers[one.network].answer(one.image_size),
+            **vars(one), **likely, "folder": "", "label": _label(one.network, one.image_size),
+            "kind": "measured" if frozen else "expected", "answer_ms": own.answer(one.image_size),
         })  # fmt: skip
     columns = ["label", "network", "mode", "image_size", "seconds", "answer_ms", "top1", "low",
                "high", "kind"]  # fmt: skip
