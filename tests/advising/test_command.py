@@ -23,9 +23,9 @@ TINY = [
     "trainer.precision=32-true",
     "model.channels_last=true",
 ]
-OURS = [one for one in TINY if not one.startswith("model.")]
+OURS = [*(one for one in TINY if not one.startswith("model.")), "plan.mode=freeze"]
 BOTH = "candidates=[{name: test_resnet, weights: none}, {name: test_vit, weights: none}]"
-STAGES = ["look", "candidates", "probe", "growth"]
+STAGES = ["look", "candidates", "probe", "growth", "choose", "carry_out", "page"]
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """How an error falls with the number of pictures: error = a n^-b + c, and how surely."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import curve_fit
+from scipy.optimize import OptimizeWarning, curve_fit
 
 STEEPEST = 2.0  # exponents found for classifiers lie between 0.07 and 0.35 (Hestness et al. 2017)
 
@@ -41,9 +42,10 @@ def fit_power_law(images: Sequence[float], errors: Sequence[float]) -> PowerLaw:
 
     least = error.min()
     start = (max(least / 2, 1e-3), 0.5, least / 2)
-    (a, b, c), _ = curve_fit(
-        curve, n / largest, error, p0=start, bounds=([0, 1e-2, 0], [1, STEEPEST, 1]), maxfev=5000
-    )
+    bounds = ([0, 1e-2, 0], [1, STEEPEST, 1])
+    with warnings.catch_warnings():  # of a covariance that nothing here uses
+        warnings.simplefilter("ignore", OptimizeWarning)
+        (a, b, c), _ = curve_fit(curve, n / largest, error, p0=start, bounds=bounds, maxfev=5000)
     return PowerLaw(float(a * largest**b), float(b), float(c))
 
 
