@@ -111,7 +111,7 @@ def test_what_is_asked_for_is_planned(advice_of):
     [
         ({"network": "test_resnett"}, "did you mean 'test_resnet'"),
         ({"mode": "freeze", "epochs": 3}, "has no epochs"),
-        ({"mode": "finetune", "image_size": 32, "epochs": 9000}, "plan.epochs=30 fits"),
+        ({"mode": "finetune", "image_size": 32, "epochs": 9000}, "plan.epochs=200 fits"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_remedy(advice_of, asked, said):
@@ -128,14 +128,15 @@ def test_a_fine_tuning_without_time_says_what_can_be_had_instead(advice_of):
 
 
 def test_a_search_needs_the_time_of_six_trainings():
+    many, few = Counts(5000, 1000, 1000), Counts(5000, 100, 1000)
     long = choice("a", "finetune", 0.9, 0.02, epochs=30, seconds=100.0)
-    assert search_hours(long, 599, 1000, {}) is None
-    assert search_hours(long, 600, 1000, {}) == pytest.approx(600 * 0.96 / 3600, abs=1e-4)
-    assert search_hours(long, 600, 100, {}) is None  # 100 pictures tell no trials apart
-    assert search_hours(long, 600, 100, {"search": True}) is not None
-    assert search_hours(long, 600, 1000, {"search": False}) is None
+    assert search_hours(long, 599, many, {}) is None
+    assert search_hours(long, 600, many, {}) == pytest.approx(600 * 0.96 / 3600, abs=1e-4)
+    assert search_hours(long, 600, few, {}) is None  # 100 pictures tell no trials apart
+    assert search_hours(long, 600, few, {"search": True}) is not None
+    assert search_hours(long, 600, many, {"search": False}) is None
     with pytest.raises(ConfigError, match="a search needs 6 trainings"):
-        search_hours(long, 300, 1000, {"search": True})
+        search_hours(long, 300, many, {"search": True})
 
 
 def test_a_plan_is_plain_json(advice_of):

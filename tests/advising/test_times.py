@@ -9,6 +9,8 @@ from carsclf.advising.times import (
     Rates,
     best_size,
     grown,
+    most_epochs,
+    shorter,
     smaller,
     split_epochs,
 )
@@ -27,7 +29,18 @@ def test_an_epoch_goes_with_the_pixels():
     [(5, (0, 0)), (6, (1, 3)), (18, (1, 15)), (36, (2, 30)), (200, (11, MOST))],
 )
 def test_short_trainings_leave_the_rest(total: int, expected: tuple[int, int]):
-    assert split_epochs(total) == expected
+    assert split_epochs(total, 5000) == expected
+
+
+def test_of_few_pictures_trainings_have_more_epochs():
+    """200 pictures: 30,000 are 150 epochs, and 1,000 are 5."""
+    assert most_epochs(200) == 150
+    assert most_epochs(5000) == 30
+    assert split_epochs(60, 200) == (5, 45)
+    assert split_epochs(12, 200) == (2, 6)  # where there is no time, a sixth
+    assert shorter(45, 200) == 5
+    assert shorter(3, 200) == 1
+    assert shorter(30, 5000) == 2
 
 
 def test_a_training_is_as_large_as_it_can_be_with_enough_epochs():
@@ -44,10 +57,10 @@ def test_where_nothing_is_enough_the_most_epochs_win():
 
 def test_epochs_that_fit_leave_room_for_what_is_no_epoch():
     pace = Pace(epoch=10, beside=25)
-    assert pace.fits(125) == 10
-    assert pace.fits(124.9) == 9
-    assert pace.fits(30) == 0
-    assert pace.fits(10_000) == MOST
+    assert pace.fits(125, MOST) == 10
+    assert pace.fits(124.9, MOST) == 9
+    assert pace.fits(30, MOST) == 0
+    assert pace.fits(10_000, MOST) == MOST
 
 
 def test_growing_pictures_cost_their_pixels():

@@ -95,7 +95,7 @@ def test_as_good_is_said(paged):
     from carsclf.report.advice.sections import _verdict
 
     told = _verdict(Material(**(vars(material) | {"plan": plan})))
-    assert told == "A frozen head is as good as fine-tuning here: so it is"
+    assert told == "A frozen head is as good as fine-tuning here, or better: so it is"
 
 
 def test_what_a_point_costs_is_told_with_its_interval(paged):

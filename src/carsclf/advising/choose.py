@@ -30,7 +30,6 @@ from carsclf.advising.plan import (
 from carsclf.advising.times import (
     ENOUGH,
     LEAST,
-    MOST,
     PAGE,
     SIZES,
     SPARE,
@@ -38,6 +37,8 @@ from carsclf.advising.times import (
     Pace,
     Rates,
     best_size,
+    most_epochs,
+    shorter,
     smaller,
 )
 from carsclf.analysis.forecast import forecast, repeated
@@ -103,7 +104,7 @@ def choose(advice: Advice) -> None:
     if chosen.pace:
         reserve += judging(chosen.measured, counts)
     left = advice.ledger.left()
-    search = search_hours(chosen, left - reserve, counts.val, asked)
+    search = search_hours(chosen, left - reserve, counts, asked)
     others = [head for head in heads if head not in known]  # judged beside it all the same
     plan = AdvicePlan(
         asdict(chosen), [*advice.overrides, *chosen.overrides], search, verdict, why,
@@ -127,7 +128,8 @@ def tuned_of(
     rivals = options[: 2 if options and options[0].epochs >= TWO else 1]
     tried: list[list[Tried]] = []
     for option in rivals:
-        tried.append(try_shortly(advice, option, _lengths(option)))
+        short = shorter(option.epochs, counts.train)
+        tried.append(try_shortly(advice, option, (short, 2 * short)))
         write_curve(advice.folder.curve, [one for each in tried for one in each])
     tuned = [
         long_enough(advice, option, shorts, counts, reserve, asked)
@@ -220,7 +222,11 @@ def fine_tunings(
             if "epochs" in asked and seconds > DOUBT * max(0.0, ahead):
                 pace = Pace(one.rates.epoch(counts, size), 0.0)
                 said = f"{one.name} at {size} px"
-                raise ConfigError(_too_long(advice, said, epochs, pace, pace.fits(ahead)))
+                raise ConfigError(
+                    _too_long(
+                        advice, said, epochs, pace, pace.fits(ahead, most_epochs(counts.train))
+                    )
+                )
             mode = asked.get("mode", "finetune")
             choice = Choice(one.name, one.weights, mode, size, epochs, seconds)
             found.append((min(epochs, ENOUGH), size, one.top1, choice))
@@ -237,10 +243,11 @@ def long_enough(
     """
     pace = max(tried, key=lambda one: one.short.epochs).pace
     seconds = advice.ledger.left() * (1 - SPARE) - reserve - judging(pace, counts)
-    epochs, growing = pace.fits(seconds), []
-    if option.mode == "finetune" and GROW <= epochs < MOST and "epochs" not in asked:
+    most = most_epochs(counts.train)
+    epochs, growing = pace.fits(seconds, most), []
+    if option.mode == "finetune" and GROW <= epochs < most and "epochs" not in asked:
         growing = smaller(option.image_size)
-        epochs = pace.fits(seconds, growing, option.image_size)
+        epochs = pace.fits(seconds, most, growing, option.image_size)
     if "epochs" in asked:
         if pace.training(asked["epochs"]) > seconds:
             said = f"{option.network} at {option.image_size} px"
@@ -259,7 +266,7 @@ def judging(pace: Pace, counts: Counts) -> float:
 
 
 def search_hours(
-    chosen: Choice, seconds: float, images: int, asked: Mapping[str, Any]
+    chosen: Choice, seconds: float, counts: Counts, asked: Mapping[str, Any]
 ) -> float | None:
     """Hours of a study, where the time holds SEARCHED trainings of full length.
 
@@ -268,7 +275,11 @@ def search_hours(
     wanted = asked.get("search")
     if chosen.mode == "freeze" or wanted is False:
         return None
-    worth = chosen.epochs >= MOST and "epochs" not in asked and images >= TELLING
+    worth = (
+        chosen.epochs >= most_epochs(counts.train)
+        and "epochs" not in asked
+        and counts.val >= TELLING
+    )
     if seconds >= SEARCHED * chosen.seconds and (wanted or worth):
         return round(seconds * (1 - SPARE) / 3600, 4)
     if wanted:
@@ -278,12 +289,6 @@ def search_hours(
             "leave it out, give plan.epochs=..., or ask anew with more hours="
         )
     return None
-
-
-def _lengths(option: Choice) -> tuple[int, int]:
-    """Of the short trainings, however many epochs were asked for."""
-    short = max(1, round(min(option.epochs, MOST) / 15))
-    return short, 2 * short
 
 
 def _sizes(one: Probed, asked: Mapping[str, Any], latency: float | None) -> Iterator[int]:

@@ -158,6 +158,12 @@ def decide(choices: Sequence[Choice]) -> tuple[Choice, str, str]:
     if head is None:
         return best, best.mode, "as asked"
     gain = 100 * ((best.top1 or 0) - (head.top1 or 0))
+    if (best.top1 or 0) < (head.low or 0):
+        why = (
+            f"fine-tuning would probably reach {_accuracy(best)} only, and the frozen head "
+            f"{_accuracy(head)}"
+        )
+        return head, SAME, why
     if (best.top1 or 0) <= (head.high or 0):
         why = (
             f"fine-tuning would probably reach {_accuracy(best)}, which the pictures here cannot "

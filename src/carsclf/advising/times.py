@@ -10,6 +10,11 @@ ENOUGH = 12
 """Epochs for which a fine-tuning would rather be small than short."""
 MOST, LEAST = 30, 3
 """Epochs beyond which a training gains little, and below which it is not begun."""
+SEEN, LONGEST = 30_000, 200
+"""Pictures that a training of MOST epochs sees at least: of few pictures it has more epochs, but no
+more than LONGEST."""
+TRIED = 1000
+"""Pictures that a short training sees at least, where there is time: fewer are but a few steps."""
 SPARE = 0.04
 """Share of the time left that no plan uses: rates are measured for seconds, and used for hours."""
 PAGE = 10.0
@@ -60,9 +65,9 @@ class Pace:
         """Seconds of a training; growing: the sizes before `size` (see `grown`)."""
         return self.beside + self.epoch * grown(epochs, growing, size)
 
-    def fits(self, seconds: float, growing: Sequence[int] = (), size: int = 1) -> int:
-        """The most epochs, up to MOST, that so many seconds hold."""
-        lengths = range(MOST, 0, -1)
+    def fits(self, seconds: float, most: int, growing: Sequence[int] = (), size: int = 1) -> int:
+        """The most epochs, up to `most`, that so many seconds hold."""
+        lengths = range(most, 0, -1)
         return next((e for e in lengths if self.training(e, growing, size) <= seconds), 0)
 
 
@@ -86,13 +91,25 @@ def smaller(size: int) -> list[int]:
     return below[-2:] if len(below) >= 2 else []
 
 
-def split_epochs(total: int) -> tuple[int, int]:
+def most_epochs(images: int) -> int:
+    """Epochs beyond which a training on so many pictures gains little."""
+    return max(MOST, min(LONGEST, SEEN // max(1, images)))
+
+
+def shorter(epochs: int, images: int) -> int:
+    """Of a training of so many epochs, the shorter of two short ones that foretell it."""
+    enough = max(round(epochs / 15), math.ceil(TRIED / max(1, images)))
+    return max(1, min(enough, epochs // 3))
+
+
+def split_epochs(total: int, images: int) -> tuple[int, int]:
     """Of the epochs that fit: the shorter of two short trainings, and what they leave.
 
     The other one is twice as long, so that both are about a sixth of all. (0, 0) where too few fit.
     """
-    short = max(1, total // 18)
-    left = min(MOST, total - 3 * short)
+    enough = max(total // 18, math.ceil(TRIED / max(1, images)))
+    short = max(1, min(enough, total // 6))
+    left = min(most_epochs(images), total - 3 * short)
     return (short, left) if left >= LEAST else (0, 0)
 
 
@@ -100,7 +117,7 @@ def best_size(
     rates: Rates, counts: Counts, seconds: float, sizes: Sequence[int]
 ) -> tuple[int, int]:
     """The largest of the sizes at which ENOUGH epochs fit, else the one that holds most; epochs."""
-    held = {s: split_epochs(int(seconds / rates.epoch(counts, s)))[1] for s in sizes}
+    held = {s: split_epochs(int(seconds / rates.epoch(counts, s)), counts.train)[1] for s in sizes}
     enough = [s for s in sizes if held[s] >= ENOUGH]
     size = max(enough) if enough else max(sizes, key=lambda s: (held[s], -s))
     return size, held[size]

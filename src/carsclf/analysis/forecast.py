@@ -52,14 +52,21 @@ def exponent(shorts: Sequence[Short]) -> Exponent:
     known of other trainings. That errors fall as a power of what was trained: Hestness et al. 2017.
     """
     mean, deviation = EXPONENT
+    noise = scatter(shorts) ** 2
     x = np.log([short.epochs for short in shorts])
     y = np.log([short.error for short in shorts])
-    weights = np.array([1 / short.variance for short in shorts])
+    weights = np.array([1 / (short.variance + noise) for short in shorts])
     centre = x - np.average(x, weights=weights)
     precision = float(weights @ centre**2)  # of the slope; 0 where all are of one length
     slope = -float(weights @ (centre * y)) / precision if precision else 0.0
     whole = precision + 1 / deviation**2
     return Exponent((precision * slope + mean / deviation**2) / whole, 1 / math.sqrt(whole))
+
+
+def scatter(shorts: Sequence[Short]) -> float:
+    """Of the log error, by which trainings differ: half of what a longer one was worse by."""
+    last = max(shorts, key=lambda short: short.epochs)
+    return max(0.0, math.log(last.error / min(short.error for short in shorts))) / 2
 
 
 def forecast(
@@ -69,7 +76,9 @@ def forecast(
 
     The error goes on from the longest short training as a power law; at the interval's ends its
     exponent is changed by `BENDS` of it and by its standard errors, and the error never rises.
-    Chance of the pictures, those that the forecast rests on and those that judge, widens both.
+    Where the longest was worse than a shorter one, it begins half way between them, and trainings
+    are taken to differ by as much (`scatter`). Chance of the pictures, those that the forecast
+    rests on and those that judge, widens both.
     Raises DataError without a training.
     """
     if not shorts:
@@ -78,11 +87,16 @@ def forecast(
     b, z = exponent(shorts), float(norm.ppf((1 + confidence) / 2))
     grown = math.log(max(1.0, epochs / last.epochs))
 
+    apart = scatter(shorts)
+    base = last.error * math.exp(-apart)
+
     def reached(by: float) -> float:
-        return 1 - last.error * math.exp(-max(0.0, by) * grown)
+        return 1 - base * math.exp(-max(0.0, by) * grown)
 
     value, off = reached(b.value), math.hypot(BENDS * b.value, z * b.error)
-    low, high = reached(b.value - off), reached(b.value + off)
+    wide = math.exp(z * apart)
+    low, high = 1 - (1 - reached(b.value - off)) * wide, 1 - (1 - reached(b.value + off)) / wide
+    low = max(0.0, low)
     down = value - low, z * _chance(low, last.images, judged)
     up = high - value, z * _chance(value, last.images, judged)
     return Interval(value, max(0.0, value - math.hypot(*down)), min(1.0, value + math.hypot(*up)))

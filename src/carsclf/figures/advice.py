@@ -18,7 +18,7 @@ from carsclf.analysis.pareto import pareto
 from carsclf.figures.cost import hours
 from carsclf.figures.style import GRID, INK, PALE, save, shade, whole_steps
 
-ROUND = [1, 3, 10, 30, *(60 * m for m in (1, 3, 10, 30, 60, 180, 600, 1800))]
+ROUND = [1, 5, 30, 120, 600, 3600, 5 * 3600, 24 * 3600]
 """Seconds that are round in seconds, minutes or hours."""
 
 
@@ -112,6 +112,7 @@ def draw_growth(draws: pd.DataFrame, law: pd.DataFrame | None, path: Path) -> No
 def _points(axis: Axes, table: pd.DataFrame, column: str) -> None:
     rows: list[dict[Any, Any]] = table.to_dict("records")
     span = float(table["high"].max() - table["low"].min()) or 1.0
+    middle = float(np.sqrt(table[column].min() * table[column].max()))
     placed: list[tuple[float, float]] = []
     for row in sorted(rows, key=lambda one: -one["top1"]):
         colour, x, y = shade(row["mode"]), row[column], row["top1"]
@@ -123,8 +124,10 @@ def _points(axis: Axes, table: pd.DataFrame, column: str) -> None:
         while any(abs(np.log10(x / a)) < 0.5 and abs(at - b) < 0.055 * span for a, b in placed):
             at -= 0.056 * span
         placed.append((x, at))
-        axis.annotate(row["label"], (x, at), xytext=(7, 0), textcoords="offset points",
-                      color=colour, fontsize=7.5, va="center")  # fmt: skip
+        late = x > middle  # the text stays inside
+        axis.annotate(row["label"], (x, at), xytext=(-7 if late else 7, 0), color=colour,
+                      textcoords="offset points", fontsize=7.5, va="center",
+                      ha="right" if late else "left")  # fmt: skip
 
 
 def _ticks(values: pd.Series, among: Sequence[float]) -> list[float]:

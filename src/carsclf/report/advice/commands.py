@@ -1,9 +1,9 @@
 """The commands that repeat each part of an advice."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from carsclf.advising.plan import typed
-from carsclf.options.command_line import argument
 from carsclf.report.advice.material import Material
 from carsclf.report.page import Section
 from carsclf.report.repeat import ELSEWHERE, local, shell
@@ -27,7 +27,7 @@ def section(material: Material) -> Section:
     shorts = sorted((root / "short").glob("*/overrides.yaml"))
     if shorts:
         one.commands(
-            [f"python train.py {argument('overrides', local(f))}" for f in shorts],
+            [shell("python train.py", f"overrides={_at(root, f)}") for f in shorts],
             "The short trainings:",
         )
     told = material.plan.overrides
@@ -36,12 +36,12 @@ def section(material: Material) -> Section:
         one.commands([shell("python tune.py", *told, hours)], "The study:")
     else:
         run = root / material.training.folder / "overrides.yaml"
-        one.commands([f"python train.py {argument('overrides', local(run))}"], "The training:")
+        one.commands([shell("python train.py", f"overrides={_at(root, run)}")], "The training:")
     runs = [m for m in (material.training, material.head) if m is not None]
-    folders = dict.fromkeys(local(root / model.folder) for model in runs)
+    folders = dict.fromkeys(_at(root, root / model.folder) for model in runs)
     split = f"split={material.outcome.split}"
     one.commands([shell("python evaluate.py", f"run={f}", split) for f in folders], "Judging:")
-    winner = local(root / material.winner.folder)
+    winner = _at(root, root / material.winner.folder)
     one.commands(
         [shell("python predict.py", f"run={winner}", "images=photos"),
          shell("python serve.py", f"run={winner}")],
@@ -50,6 +50,11 @@ def section(material: Material) -> Section:
     if any("<" in line for part in one.parts for line in part.content):
         one.note(ELSEWHERE.removeprefix("# "))
     return one
+
+
+def _at(root: Path, path: Path) -> str:
+    """A path below the advice's folder, as it is typed."""
+    return f"{local(root)}/{path.relative_to(root).as_posix()}"
 
 
 def _advice(material: Material) -> str:

@@ -24,6 +24,14 @@ def twice_the_time(material: Material) -> tuple[str, str, str]:
             f"probably bring it from {percent(now.val, 1)} on validation to {told(ahead)}.",
         )
     ahead = material.foretold(tuned, 2 * max(1, tuned.epochs))
+    if ahead.value <= material.winner.val:
+        return (
+            "nothing",
+            f"is what twice the time would probably buy: fine-tuned {told(ahead)}",
+            f"Twice the time ({asked}) would go into fine-tuning {tuned.network} at "
+            f"{tuned.image_size} px, which would probably reach {told(ahead)}: no more than the "
+            f"frozen head's {percent(material.winner.val, 1)} on validation.",
+        )
     return (
         percent(ahead.value, 1),
         f"is what twice the time would probably buy, by fine-tuning [{span(ahead)}]",

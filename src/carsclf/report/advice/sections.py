@@ -43,13 +43,14 @@ def answer(material: Material, desk: Desk) -> Section:
     for note in outcome.notes:
         one.note(note)
     table = pd.DataFrame(
-        [{**vars(model), "seconds": material.cost(model), "ends": _ends(model.low, model.high)}
+        [{**vars(model), "seconds": material.cost(model), "ends": _ends(model.low, model.high),
+          "length": "–" if model.mode == "freeze" else model.epochs}
          for model in (training, material.head) if model is not None]
     ).drop_duplicates("folder")  # fmt: skip
     desk.table(one, "judged", table, f"Judged once on {outcome.images:,} {outcome.split} pictures; "
                "95 % intervals of Wilson. Speeds measured on this machine.", {
         "model": ("network", str), "mode": ("mode", lambda m: MODES[m]),
-        "pixels": ("image_size", str), "epochs": ("epochs", str),
+        "pixels": ("image_size", str), "epochs": ("length", str),
         "trained in": ("seconds", lambda s: hours(s / 3600)),
         "validation": ("val", lambda v: percent(v, 1)),
         outcome.split: ("top1", lambda v: percent(v, 1)),
@@ -63,7 +64,7 @@ def answer(material: Material, desk: Desk) -> Section:
 def _verdict(material: Material) -> str:
     plan = material.plan
     if plan.verdict == SAME:
-        return f"A frozen head is as good as fine-tuning here: {plan.why}"
+        return f"A frozen head is as good as fine-tuning here, or better: {plan.why}"
     if plan.verdict == "frozen":
         return f"A frozen head, as {plan.why}" if plan.why != "as asked" else "As asked"
     mode = MODES[plan.choice.mode].capitalize()
