@@ -1,13 +1,21 @@
 """The choice among heads and fine-tunings, by hand; what is asked for is taken or refused."""
 
+import sys
+from dataclasses import replace
+
 import pytest
 
 from carsclf.advising.advice import read_json
-from carsclf.advising.choose import choose, fine_tunings, read_probed, search_hours
+from carsclf.advising.choose import choose, fine_tunings, search_hours
+from carsclf.advising.curve import Tried
 from carsclf.advising.plan import SAME, AdvicePlan, Choice, check_latency, decide, told
-from carsclf.advising.times import Counts
+from carsclf.advising.probed import read_probed
+from carsclf.advising.times import Counts, Pace
+from carsclf.analysis.forecast import Short
 from carsclf.errors import ConfigError
 from tests.advising.conftest import candidate, head
+
+stage = sys.modules["carsclf.advising.choose"]
 
 
 def choice(network: str, mode: str, top1: float, half: float, **values) -> Choice:
@@ -84,6 +92,27 @@ def test_a_dropped_candidate_is_no_head(advice_of):
     advice = advice_of([candidate("a"), candidate("b")], heads, hours=0.004)
     choose(advice)
     assert AdvicePlan.read(advice.folder.plan).choice.network == "a"
+
+
+def test_a_slower_machine_than_was_measured_spares_the_second_short_training(
+    advice_of, monkeypatch
+):
+    """Epochs of 30 s, where 0.9 s were measured: 187 s hold no second one of 2 beside 3 epochs."""
+    tries = []
+
+    def slowly(advice, option, lengths):
+        tries.extend(lengths)
+        pace = Pace(30.0, 5.0)
+        return [Tried(replace(option, epochs=e), Short(e, 0.6, 12), 0.0, pace) for e in lengths]
+
+    monkeypatch.setattr(stage, "try_shortly", slowly)
+    asked = {"mode": "finetune", "image_size": 96, "epochs": 4}
+    advice = advice_of([candidate("a")], [head("a", 0.5)], 0.052, **asked)  # 187 s
+    choose(advice)
+    assert tries == [1]  # 65 and 95 s, where 144 are left beside judging and the page
+    one = AdvicePlan.read(advice.folder.plan).choice
+    assert one.epochs == 4
+    assert one.low < 0.6 < one.high
 
 
 def test_what_is_asked_for_is_planned(advice_of):

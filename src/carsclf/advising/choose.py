@@ -1,19 +1,14 @@
 """Stage 5: what to do with the hours that are left."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import timm
 
 from carsclf.advising.advice import (
-    CANDIDATES,
-    PROBE,
     Advice,
-    AdviceFolder,
     finished_stages,
-    read_json,
-    read_rows,
     say,
     write_json,
 )
@@ -27,6 +22,7 @@ from carsclf.advising.plan import (
     decide,
     told,
 )
+from carsclf.advising.probed import Probed, counts_of, read_probed
 from carsclf.advising.times import (
     ENOUGH,
     LEAST,
@@ -35,7 +31,6 @@ from carsclf.advising.times import (
     SPARE,
     Counts,
     Pace,
-    Rates,
     best_size,
     most_epochs,
     shorter,
@@ -61,27 +56,6 @@ differ."""
 TELLING = 300
 """Validation pictures below which chance would decide a search, so that it has to be asked for."""
 RERUN = ("choose", "carry_out", "page")
-
-
-@dataclass(frozen=True)
-class Probed:
-    """A candidate: its speeds here, and its best head on the most pictures it was given."""
-
-    name: str
-    weights: str
-    rates: Rates
-    answer_ms: float
-    top1: float
-    image_size: int
-    pooling: str
-    penalty: float
-    whole: bool
-    """Whether it saw all training pictures, and was not dropped."""
-    seconds: float
-
-    def answer(self, size: int) -> float:
-        """Milliseconds of one answer at that size, which go with the pixels."""
-        return self.answer_ms * (size / self.rates.size) ** 2
 
 
 def choose(advice: Advice) -> None:
@@ -129,7 +103,11 @@ def tuned_of(
     tried: list[list[Tried]] = []
     for option in rivals:
         short = shorter(option.epochs, counts.train)
-        tried.append(try_shortly(advice, option, (short, 2 * short)))
+        own = try_shortly(advice, option, [short])
+        tried.append(own)
+        least = own[0].pace.training(2 * short) + own[0].pace.training(LEAST)
+        if least <= ahead(advice, own[0].pace, counts, reserve):  # else it is slower than measured
+            own += try_shortly(advice, option, [2 * short])
         write_curve(advice.folder.curve, [one for each in tried for one in each])
     tuned = [
         long_enough(advice, option, shorts, counts, reserve, asked)
@@ -146,36 +124,6 @@ def forget_plan(advice: Advice) -> None:
     if AdvicePlan.read(advice.folder.plan).asked != asked_of(advice.plan):
         done = finished_stages(advice.folder)
         write_json(advice.folder.stages, {k: v for k, v in done.items() if k not in RERUN})
-
-
-def read_probed(folder: AdviceFolder) -> list[Probed]:
-    """All candidates with a head, the best first."""
-    rates = {row["name"]: row for row in read_rows(folder.candidates, CANDIDATES)}
-    rows = [row for row in read_rows(folder.probe, PROBE) if row["top1"] is not None]
-    found = []
-    for name in dict.fromkeys(str(row["candidate"]) for row in rows):
-        own, speed = [row for row in rows if row["candidate"] == name], rates[name]
-        row = max(own, key=lambda row: row["share"])
-        found.append(
-            Probed(
-                name=name,
-                weights=str(speed["weights"]),
-                rates=Rates(int(speed["image_size"]), speed["train_rate"], speed["predict_rate"]),
-                answer_ms=speed["answer_ms"],
-                top1=row["top1"],
-                image_size=int(row["image_size"]),
-                pooling=row["pooling"],
-                penalty=row["penalty"],
-                whole=row["share"] >= 1 and not row["dropped"],
-                seconds=sum(row["seconds"] for row in own),
-            )
-        )
-    return sorted(found, key=lambda one: (one.whole, one.top1), reverse=True)
-
-
-def counts_of(folder: AdviceFolder) -> Counts:
-    images = read_json(folder.look)["images"]
-    return Counts(*(int(images.get(split, 0)) for split in ("train", "val", "test")))
 
 
 def frozen_heads(probed: Sequence[Probed], counts: Counts, latency: float | None) -> list[Choice]:
@@ -213,18 +161,18 @@ def fine_tunings(
         sizes = list(_sizes(one, asked, advice.latency_ms))
         if not sizes:
             continue
-        ahead = advice.ledger.left() * (1 - SPARE) - reserve
-        ahead -= one.rates.judging(counts, max(sizes))
-        size, epochs = best_size(one.rates, counts, ahead, sizes)
+        room = advice.ledger.left() * (1 - SPARE) - reserve
+        room -= one.rates.judging(counts, max(sizes))
+        size, epochs = best_size(one.rates, counts, room, sizes)
         epochs = asked.get("epochs", epochs)
         if epochs:
             seconds = epochs * one.rates.epoch(counts, size)
-            if "epochs" in asked and seconds > DOUBT * max(0.0, ahead):
+            if "epochs" in asked and seconds > DOUBT * max(0.0, room):
                 pace = Pace(one.rates.epoch(counts, size), 0.0)
                 said = f"{one.name} at {size} px"
                 raise ConfigError(
                     _too_long(
-                        advice, said, epochs, pace, pace.fits(ahead, most_epochs(counts.train))
+                        advice, said, epochs, pace, pace.fits(room, most_epochs(counts.train))
                     )
                 )
             mode = asked.get("mode", "finetune")
@@ -242,7 +190,7 @@ def long_enough(
     Raises ConfigError where more were asked for.
     """
     pace = max(tried, key=lambda one: one.short.epochs).pace
-    seconds = advice.ledger.left() * (1 - SPARE) - reserve - judging(pace, counts)
+    seconds = ahead(advice, pace, counts, reserve)
     most = most_epochs(counts.train)
     epochs, growing = pace.fits(seconds, most), []
     if option.mode == "finetune" and GROW <= epochs < most and "epochs" not in asked:
@@ -258,6 +206,11 @@ def long_enough(
     lengths = " and ".join(str(one.short.epochs) for one in tried)
     choice = replace(option, epochs=epochs, growing=growing, seconds=seconds, pace=asdict(pace))
     return choice.expecting(likely, f"complete trainings of {lengths} epochs")
+
+
+def ahead(advice: Advice, pace: Pace, counts: Counts, reserve: float) -> float:
+    """Seconds that a training may still take."""
+    return advice.ledger.left() * (1 - SPARE) - reserve - judging(pace, counts)
 
 
 def judging(pace: Pace, counts: Counts) -> float:

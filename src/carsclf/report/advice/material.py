@@ -15,9 +15,9 @@ from carsclf.advising.advice import (
     read_table,
 )
 from carsclf.advising.carry_out import Judged, Outcome
-from carsclf.advising.choose import Probed, counts_of, read_probed
 from carsclf.advising.curve import CURVE
 from carsclf.advising.plan import AdvicePlan, Choice
+from carsclf.advising.probed import Probed, counts_of, read_probed
 from carsclf.advising.times import Counts
 from carsclf.analysis.comparison import Interval
 from carsclf.analysis.forecast import Short, forecast
