@@ -28,6 +28,11 @@ def test_a_file_is_the_network_s_that_it_is_named_after(tmp_path: Path) -> None:
     ]
 
 
+def test_a_longer_name_is_another_network(tmp_path: Path) -> None:
+    (tmp_path / "resnet18d.pth").touch()
+    assert candidates_of(["resnet18"], tmp_path)[0] == Candidate("resnet18")
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

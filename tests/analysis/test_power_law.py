@@ -37,5 +37,12 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     assert held >= 9
 
 
+def test_a_size_of_one_draw_is_no_surer_than_draws_of_the_size_before_it() -> None:
+    # through three sizes the law goes exactly: what it says of the last is what was redrawn
+    errors = [[0.30, 0.30], [0.19, 0.21], [0.15]]  # a standard deviation of 0.0141
+    laws = redrawn_laws([100, 200, 400], errors, 10**12)
+    assert np.std([law.error(400) for law in laws]) == pytest.approx(0.0141, rel=0.2)
+
+
 def test_ends_of_an_interval_may_be_infinite() -> None:
     assert interval([1.0] * 50 + [math.inf] * 50) == (1.0, math.inf)
