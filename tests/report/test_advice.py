@@ -1,7 +1,12 @@
 """The page of an advice: what stands on it is what its stages wrote; and a whole run to it."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +23,7 @@ from carsclf.report.advice.command import page
 from carsclf.report.advice.material import Material
 from carsclf.report.advice.more import more_pictures, needed, twice_the_time
 from tests.advising.conftest import advice_of, candidate, head
+from tests.conftest import ROOT
 
 __all__ = ["advice_of"]
 GROWN = {
@@ -132,3 +138,45 @@ def test_from_drawn_cars_to_the_page(
     before = (folder / "outcome.json").stat().st_mtime_ns
     assert command("advise.py", f"resume={folder}") == 0  # the plan stays as it was last asked
     assert (folder / "outcome.json").stat().st_mtime_ns == before
+
+
+def started(folder: Path) -> subprocess.Popen[bytes]:
+    asked = ["data=rendered_cars", "data.source.images=120", "data.protocol=fractions",
+             "data.test_fraction=0.2", "data.image_size=32", "data.batch_size=8", "data.workers=0",
+             "trainer.precision=32-true", "hours=1", "plan.mode=finetune", "plan.epochs=8",
+             "plan.image_size=32", "candidates=[{name: test_resnet, weights: none}]"]  # fmt: skip
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    arguments = [str(ROOT / "advise.py"), *asked, f"name={folder.name}", f"runs={folder.parent}"]
+    return subprocess.Popen(
+        [sys.executable, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.slow
+def test_killed_while_it_tries_and_trains(tmp_path: Path) -> None:
+    """SIGKILL in the second short training and in the training: the bits of one left alone."""
+    folder = tmp_path / "killed"
+    train = "train/test_resnet-finetune-32px-8"
+    for place, lines in (("short/test_resnet-finetune-32px-4", 2), (train, 4)):
+        process, path = started(folder), folder / place / "metrics.csv"
+        while process.poll() is None and not (
+            path.is_file() and len(path.read_text().splitlines()) >= lines
+        ):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = started(folder)
+    said = process.communicate()[0].decode()
+    assert process.returncode == 0
+    assert "plan:" not in said  # which was made before
+    whole = tmp_path / "whole"
+    process = started(whole)
+    process.communicate()
+    assert process.returncode == 0
+    for name in ("model.safetensors", "predictions/test.parquet"):
+        assert (folder / train / name).read_bytes() == (whole / train / name).read_bytes()
+    one, two = (json.loads((f / "outcome.json").read_text()) for f in (folder, whole))
+    for model in ("winner", "probe", "training"):
+        for key in ("folder", "val", "top1", "low", "high"):
+            assert one[model][key] == two[model][key]
+    assert one["expected"] == two["expected"]
