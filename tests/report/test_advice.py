@@ -86,17 +86,17 @@ def test_its_commands_compose(paged, advice_of):
 
 def test_the_page_of_a_head_for_lack_of_time(paged):
     """Nothing was tried: the page says from which time on something would be."""
-    _, material, html = paged(hours=0.004)
+    _, material, html = paged(hours=0.003)
     assert material.plan.verdict == "frozen"
     assert twice_the_time(material)[0] == "not tried"
     # 6 epochs of (36 / 360 + 12 / 600) s at 32 px, at 96 px nine times as long
-    before = 3600 * 0.004 - material.plan.left + material.plan.reserve
+    before = 3600 * 0.003 - material.plan.left + material.plan.reserve
     assert needed(material) == pytest.approx((before + 6 * 9 * 0.12) / 0.96)
     assert "No fine-tuning fits" in html
 
 
 def test_as_good_is_said(paged):
-    _, material, _ = paged(hours=0.004)
+    _, material, _ = paged(hours=0.003)
     plan = AdvicePlan(**(vars(material.plan) | {"verdict": SAME, "why": "so it is"}))
     from carsclf.report.advice.sections import _verdict
 
@@ -105,7 +105,7 @@ def test_as_good_is_said(paged):
 
 
 def test_what_a_point_costs_is_told_with_its_interval(paged):
-    _, material, html = paged(hours=0.004)
+    _, material, html = paged(hours=0.003)
     told = more_pictures(material)
     assert "(72) would probably bring the frozen head of test_resnet from 73.3 % to 78.2 %" in told
     assert "another point costs about 4 more labelled pictures [2 to any number]" in told

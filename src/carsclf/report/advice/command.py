@@ -92,7 +92,7 @@ def glance(material: Material) -> list[Figure]:
         ),
         Figure(
             f"{best.answer_ms:.3g} ms",
-            f"for one answer; {best.predict_rate:.3g} pictures a second in batches, here",
+            f"for one answer; {best.predict_rate:,.0f} pictures a second in batches, here",
             "choices",
         ),
         Figure(*twice_the_time(material)[:2], "more"),

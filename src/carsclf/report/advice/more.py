@@ -1,6 +1,6 @@
 """What more time, and more pictures, would probably buy."""
 
-from carsclf.advising.times import LEAST, SIZES, SPARE
+from carsclf.advising.times import LEAST, SIZES, SPARE, most_epochs
 from carsclf.analysis.comparison import Interval
 from carsclf.figures.cost import hours
 from carsclf.report.advice.material import Material
@@ -16,12 +16,16 @@ def twice_the_time(material: Material) -> tuple[str, str, str]:
     if tuned.name == material.plan.choice.name:
         epochs = 2 * material.training.epochs
         ahead, now = material.foretold(tuned, epochs), material.training
-        gain = 100 * (ahead.value - now.val)
+        # where the time did not say how many
+        free = "epochs" in material.plan.asked or now.epochs >= most_epochs(material.counts.train)
+        what = "twice the epochs" if free else "twice the time"
+        whole = f"Twice the epochs ({epochs})" if free else f"Twice the time ({asked}):"
+        whole += " of" if free else f" about {epochs} epochs of"
         return (
-            f"{gain:+.1f} points",
-            f"are what twice the time would probably buy [to {span(ahead)} %]",
-            f"Twice the time ({asked}) holds about {epochs} epochs of {tuned.network}, which would "
-            f"probably bring it from {percent(now.val, 1)} on validation to {told(ahead)}.",
+            f"{100 * (ahead.value - now.val):+.1f} points",
+            f"are what {what} would probably buy [{span(ahead)} % right]",
+            f"{whole} {tuned.network} would probably bring it from {percent(now.val, 1)} on "
+            f"validation to {told(ahead)}.",
         )
     ahead = material.foretold(tuned, 2 * max(1, tuned.epochs))
     if ahead.value <= material.winner.val:

@@ -55,8 +55,8 @@ def answer(material: Material, desk: Desk) -> Section:
         "validation": ("val", lambda v: percent(v, 1)),
         outcome.split: ("top1", lambda v: percent(v, 1)),
         "95 %": ("ends", str),
-        "ms an answer": ("answer_ms", lambda v: f"{v:.3g}"),
-        "pictures/s": ("predict_rate", lambda v: f"{v:.3g}"),
+        "ms an answer": ("answer_ms", _three),
+        "pictures/s": ("predict_rate", _three),
     })  # fmt: skip
     return one
 
@@ -128,8 +128,8 @@ def candidates(material: Material, desk: Desk) -> Section:
     had = table[table["predict_rate"].notna()]
     one = Section(
         "candidates", "Which networks?",
-        f"{len(had)} of {len(table)} candidates could be had and run here; {len(seconds)} were "
-        "probed by a linear head on their frozen features.",
+        f"Of {len(table)} candidates {len(had)} could be had and run here, and {len(seconds)} "
+        "got a linear head on their frozen features.",
     )  # fmt: skip
     desk.table(one, "candidates", had, "Accuracy of the best head on validation, with the most "
                "pictures it was given; speeds for one answer alone, in batches, and trained, "
@@ -233,7 +233,7 @@ def _whole(value: float) -> str:
 
 
 def _three(value: float) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:.3g}"
+    return "–" if np.isnan(value) else count(value) if value >= 100 else f"{value:.3g}"
 
 
 def _seconds(value: float) -> str:
