@@ -1,13 +1,13 @@
 """How an error falls with the number of pictures: error = a n^-b + c, and how surely."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
+from scipy.optimize import OptimizeWarning, curve_fit
 
-FLATTEST, STEEPEST = 0.01, 2.0
-"""Of b: of classifiers between 0.07 and 0.35 were found (Hestness et al. 2017)."""
+STEEPEST = 2.0  # exponents found for classifiers lie between 0.07 and 0.35 (Hestness et al. 2017)
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,19 @@ def fit_power_law(images: Sequence[float], errors: Sequence[float]) -> PowerLaw:
 
     Learning curves: Cortes et al. 1993; Hestness et al. 2017.
     """
-    error, largest, least = np.asarray(errors, float), max(images), min(errors)
-    n = np.asarray(images, float) / largest  # then a is what the error has above c, at most 1
+    n, error = np.asarray(images, float), np.asarray(errors, float)
+    largest = n.max()
 
-    def misses(law: np.ndarray) -> np.ndarray:
-        return law[0] * n ** -law[1] + law[2] - error
+    def curve(x: np.ndarray, a: float, b: float, c: float) -> np.ndarray:
+        return a * x**-b + c
 
+    least = error.min()
     start = (max(least / 2, 1e-3), 0.5, least / 2)
-    found = least_squares(misses, start, bounds=([0, FLATTEST, 0], [1, STEEPEST, 1]))
-    a, b, c = map(float, found.x)
-    return PowerLaw(a * largest**b, b, c)
+    bounds = ([0, 1e-2, 0], [1, STEEPEST, 1])
+    with warnings.catch_warnings():  # of a covariance that nothing here uses
+        warnings.simplefilter("ignore", OptimizeWarning)
+        (a, b, c), _ = curve_fit(curve, n / largest, error, p0=start, bounds=bounds, maxfev=5000)
+    return PowerLaw(float(a * largest**b), float(b), float(c))
 
 
 def redrawn_laws(
