@@ -46,11 +46,13 @@ def affordable(most: int, step: Step, device: torch.device) -> int:
 def pace(step: Step, device: torch.device, seconds: float) -> float:
     """Seconds per step as a clock on the wall has them, neighbours included: what plans need.
 
-    The median of as many as fit into `seconds`, behind a first one that pays for allocations; of
-    that alone where it took as long already.
+    The median of as many as fit into `seconds`, and of three where no more would, behind a first
+    one that pays for allocations; fewer where even these would take three times as long.
     """
     times: list[float] = []
-    while not times or sum(times) < seconds:
+    while len(times) < 4 or sum(times) < seconds:
+        if sum(times) > 3 * seconds:
+            break
         began = time.perf_counter()
         step()
         if device.type != "cpu":
