@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from carsclf.advising import carry_out as stage
 from carsclf.advising import curve
@@ -14,6 +15,7 @@ from carsclf.advising.choose import choose
 from carsclf.advising.plan import AdvicePlan, Choice
 from carsclf.analysis.comparison import wilson
 from carsclf.records import Predictions, Run, RunFolder
+from carsclf.training.schedules import one_cycle
 from tests.advising.conftest import candidate, head
 
 TUNED = {"mode": "finetune", "image_size": 32, "epochs": 3}
@@ -164,3 +166,22 @@ def test_a_training_without_time_for_more_ends_with_what_there_is(advice_of, mon
     in_time(advice, choice, folder, 0.0)
     assert Run.read(folder / "run.json").epochs == 2
     assert (folder / "model.safetensors").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+def test_a_shortened_one_cycle_falls_to_its_end():
+    """After 2 of 6 epochs of 5 steps it goes on as one of 4, and its last rate is that one's."""
+    long, short, whole = (
+        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0) for _ in range(3)
+    )
+    before = one_cycle(long, 6, 5, warmup_share=0.3, momentum=False)
+    for _ in range(10):
+        before.after_step()
+    after = one_cycle(short, 4, 5, warmup_share=0.3, momentum=False)
+    after.load_state_dict(before.state_dict())
+    for _ in range(10):
+        after.after_step()
+    undisturbed = one_cycle(whole, 4, 5, warmup_share=0.3, momentum=False)
+    for _ in range(20):
+        undisturbed.after_step()
+    assert short.param_groups[0]["lr"] == whole.param_groups[0]["lr"] < 1e-4
