@@ -44,7 +44,7 @@ def test_a_look(library: Path, config_of: Callable[..., DictConfig]) -> None:
     assert pair["same_class"] is False
     said = "\n".join(lines(found))
     assert "2 classes, 32 train, 7 val, 3 test pictures" in said
-    assert "1 classes with fewer than 10: class 1" in said
+    assert "classes with fewer than 10 training pictures: class 1" in said
     assert "test tells an accuracy to 29 points" in said
 
 

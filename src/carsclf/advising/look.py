@@ -87,9 +87,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"{short['max']:g} pixels, median {short['median']:g}"
     )
     if found["few"]:
-        yield f"{len(found['few'])} classes with fewer than {found['few_below']}: " + list_some(
-            list(found["few"])
-        )
+        few, below = list_some(list(found["few"])), found["few_below"]
+        yield f"classes with fewer than {below} training pictures: {few}"
     if found["unreadable"]:
         yield f"{len(found['unreadable'])} unreadable, left out: {list_some(found['unreadable'])}"
     for pair, count in found["duplicates"]["counts"].items():
