@@ -81,6 +81,7 @@ def test_help_names_groups_and_settings(capfd: pytest.CaptureFixture[str], comma
 @pytest.mark.parametrize(
     "script",
     [
+        "advise.py",
         "curate.py",
         "evaluate.py",
         "predict.py",

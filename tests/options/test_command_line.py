@@ -54,6 +54,13 @@ def test_lists_of_names() -> None:
     assert as_typed(["data.classes=['a,b',c]"], "train") == ["data.classes=['a,b',c]"]
 
 
+def test_lists_of_names_and_settings() -> None:
+    (argument,) = as_typed(["candidates=[a.b, {name: c, weights: /d/e.pth}]"], "advise")
+    assert read(argument) == ["a.b", {"name": "c", "weights": "/d/e.pth"}]
+    (argument,) = as_typed(["candidates=[größe]"], "advise")
+    assert read(argument) == ["größe"]
+
+
 def test_what_stays_as_it_is() -> None:
     kept = ["seed=1,2", "name=null", "name=plain", "name='5'", "-m", "mode.boundary=4", "~name"]
     assert as_typed(kept, "train") == kept

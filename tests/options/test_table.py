@@ -17,11 +17,12 @@ FREE = ("hydra", "space", "callbacks", "objective.known")
 """What has a class of its own that checks it, or is Hydra's."""
 GROUPS = [
     (command, path.parent.name, path.stem)
-    for command in ("train", "tune", "report", "serve")
+    for command in ("train", "tune", "report", "serve", "advise")
     for path in sorted((ROOT / "conf").glob("*/*.yaml"))
     if path.stem != "common"
     and (path.parent.name == "cost") == (command == "report")
     and (path.parent.name == "serving") == (command == "serve")
+    and (path.parent.name != "shortlist" or command == "advise")
     and (path.parent.name not in ("objective", "space", "search", "cluster") or command == "tune")
     and path.parent.name != "experiment"
 ]

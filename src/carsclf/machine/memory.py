@@ -1,7 +1,10 @@
-"""Memory that costs no time: what one batch frees, the next one gets as it is."""
+"""Memory: what one batch frees the next one gets as it is, what is free, what a work takes."""
 
 import contextlib
 import ctypes
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -28,3 +31,53 @@ def give_back_freed_memory() -> None:
     """Returns to the system what is free, when the work is over."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that this process may still take, as far as the system tells; infinite where not."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    group = Path("/sys/fs/cgroup")
+    limit, taken = (_number(group / f"memory.{name}") for name in ("max", "current"))
+    # files kept in memory count as taken, and go when it is needed
+    kept = _named(group / "memory.stat", "inactive_file", 1)
+    own = limit - taken + (kept or 0) if limit is not None and taken is not None else float("inf")
+    free = _named(Path("/proc/meminfo"), "MemAvailable:", 1024)
+    return min(own, float("inf") if free is None else free)
+
+
+def peak_memory(work: Callable[[], object], device: torch.device) -> float | None:
+    """Bytes by which memory grew at most while `work` was done; None where nothing tells."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return float(torch.cuda.max_memory_allocated(device) - before)
+    give_back_freed_memory()
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    before = _named(status, "VmRSS:", 1024)
+    try:
+        reset.write_text("5")  # the highest so far is forgotten (Linux 4.0)
+    except OSError:
+        before = None
+    work()
+    highest = _named(status, "VmHWM:", 1024)
+    if device.type != "cpu" or before is None or highest is None:
+        return None
+    return max(0.0, highest - before)
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):  # "max": no limit
+        return None
+
+
+def _named(path: Path, name: str, unit: int) -> float | None:
+    """The number behind a name, in bytes."""
+    try:
+        found = re.search(rf"^{re.escape(name)}\s+(\d+)", path.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return float(found[1]) * unit if found else None

@@ -43,6 +43,24 @@ def affordable(most: int, step: Step, device: torch.device) -> int:
     return pictures
 
 
+def pace(step: Step, device: torch.device, seconds: float) -> float:
+    """Seconds per step as a clock on the wall has them, neighbours included: what plans need.
+
+    The median of as many as fit into `seconds`, and of three where no more would, behind a first
+    one that pays for allocations; fewer where even these would take three times as long.
+    """
+    times: list[float] = []
+    while len(times) < 4 or sum(times) < seconds:
+        if sum(times) > 3 * seconds:
+            break
+        began = time.perf_counter()
+        step()
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
+        times.append(time.perf_counter() - began)
+    return _median(times)
+
+
 def _timed(step: Step, device: torch.device) -> float:
     # on one thread, as in a study with a core per trial, what the neighbours do must not count
     alone = device.type == "cpu" and torch.get_num_threads() == 1

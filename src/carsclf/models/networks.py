@@ -169,6 +169,18 @@ def check_pictures(
     reason = passes(network, size, num_classes)
     if reason is None:
         return
+    own: int = network.pretrained_cfg["input_size"][-1]  # type: ignore[index]
+    near = near_size(network, name, size, num_classes, model_args)
+    what = f"data.image_size={near} works" if near else "leave model.args out"
+    if near not in (own, None):
+        what += f" ({own} is what it was made for)"
+    raise ConfigError(f"model.name={name} cannot take data.image_size={size}: {what} ({reason})")
+
+
+def near_size(
+    network: nn.Module, name: str, size: int, num_classes: int, model_args: dict[str, Any]
+) -> int | None:
+    """The size nearest to `size` whose pictures pass, else the network's own; None: not even it."""
 
     def works(other: int) -> bool:
         try:
@@ -179,15 +191,11 @@ def check_pictures(
             return False
         return passes(made, other, num_classes) is None
 
-    config: Any = network.pretrained_cfg
-    own: int = config["input_size"][-1]
+    own: int = network.pretrained_cfg["input_size"][-1]  # type: ignore[index]
     step = _patch(network) or 32
     nearby = [step * (size // step + k) for k in (0, 1, -1, 2, -2, 3)]
-    near = next((s for s in sorted(nearby, key=lambda s: abs(s - size)) if s > 0 and works(s)), own)
-    what = f"data.image_size={near} works" if near != own or works(own) else "leave model.args out"
-    if near != own:
-        what += f" ({own} is what it was made for)"
-    raise ConfigError(f"model.name={name} cannot take data.image_size={size}: {what} ({reason})")
+    nearest = sorted((s for s in nearby if s > 0), key=lambda s: abs(s - size))
+    return next((s for s in [*nearest, own] if works(s)), None)
 
 
 def _patch(network: nn.Module) -> int | None:

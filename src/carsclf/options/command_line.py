@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from carsclf.errors import ConfigError, nearest, one_line_errors
 from carsclf.files import AnyPath, cache_root
 from carsclf.options.help import commented_settings
-from carsclf.options.kinds import Items
+from carsclf.options.kinds import Items, Settings
 from carsclf.options.table import COMMANDS
 
 QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""")
@@ -71,7 +71,8 @@ def as_typed(arguments: Sequence[str], command: str) -> list[str]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         kind = table.get(key.lstrip("+"))
-        if equals and kind is not None and kind.holds_text and not argument.startswith("-"):
+        text = equals and kind is not None and kind.holds_text and not argument.startswith("-")
+        if text and not ("{" in value and _lists_settings(kind)):
             argument = f"{key}={_text(value.strip(), lists=_lists(kind), sweeps=sweeps)}"
         done.append(argument)
     return done
@@ -161,6 +162,13 @@ def _read_as_it_is(value: str) -> bool:
         return OverridesParser.create().parse_override(f"key={value}").value() == value
     except HydraException:
         return False
+
+
+def _lists_settings(kind: Any) -> bool:
+    """Whether a list may hold {key: value}, which Hydra's grammar reads."""
+    return isinstance(kind, Items) and any(
+        isinstance(one, Settings) for one in getattr(kind.kind, "kinds", ())
+    )
 
 
 def _lists(kind: Any) -> bool:

@@ -1,5 +1,6 @@
 """Every option of every command, with its kind and range; those of a training stand beside it."""
 
+from carsclf.options.advise import ADVISE
 from carsclf.options.curation import CURATE
 from carsclf.options.kinds import (
     Amount,
@@ -180,4 +181,5 @@ COMMANDS: dict[str, Table] = {
     "gate": GATE,
     "report": REPORT,
     "serve": SERVE,
+    "advise": {**TRAINING, **ADVISE},
 }

@@ -56,3 +56,18 @@ def prolong(config: DictConfig, epochs: int, files: RunFolder) -> DictConfig:
         write_overrides([*read_overrides(files.overrides), f"{HORIZON}={epochs}"], files)
     write_config(config, files)
     return config
+
+
+def shorten(config: DictConfig, epochs: int, files: RunFolder) -> DictConfig:
+    """The configuration with fewer epochs, also in the run folder, for a training that is late.
+
+    Its schedule goes on where it would be with this horizon from the start, so the rates make one
+    step to there, and then fall to the end; not below the epochs that are done.
+    """
+    done = read_checkpoint(files.last)["epoch"] + 1 if files.last.is_file() else 0
+    config = config.copy()
+    config.trainer.max_epochs = max(done, epochs)
+    if files.overrides.is_file():
+        write_overrides([*read_overrides(files.overrides), f"{HORIZON}={max(done, epochs)}"], files)
+    write_config(config, files)
+    return config

@@ -54,7 +54,9 @@ class Schedule:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.scheduler is not None:
-            self.scheduler.__dict__.update(state)
+            # how long it is, is what it was made for: a training may have been shortened since
+            there = {k: v for k, v in state.items() if k not in ("total_steps", "_schedule_phases")}
+            self.scheduler.__dict__.update(there)
 
 
 def constant(optimizer: Optimizer, epochs: int, steps: int) -> Schedule:
