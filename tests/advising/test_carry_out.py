@@ -49,6 +49,7 @@ def test_both_models_are_judged_on_test(advice_of, quick):
     assert outcome.training["top1"] == right / 12
     assert (outcome.training["low"], outcome.training["high"]) == (likely.low, likely.high)
     assert outcome.winner["val"] == max(outcome.training["val"], outcome.probe["val"])
+    assert outcome.expected is not None
     assert outcome.held == (outcome.expected[1] <= right / 12 <= outcome.expected[2])
     assert 0 < outcome.used_seconds < outcome.asked_seconds == 3600
 

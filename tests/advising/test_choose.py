@@ -112,6 +112,8 @@ def test_a_slower_machine_than_was_measured_spares_the_second_short_training(
     assert tries == [1]  # 65 and 95 s, where 144 are left beside judging and the page
     one = AdvicePlan.read(advice.folder.plan).choice
     assert one.epochs == 4
+    assert one.low is not None
+    assert one.high is not None
     assert one.low < 0.6 < one.high
 
 
@@ -127,6 +129,9 @@ def test_what_is_asked_for_is_planned(advice_of):
     assert (one.network, one.mode, one.image_size, one.epochs) == ("test_resnet", "finetune", 32, 4)
     assert "trainer.max_epochs=4" in plan.overrides
     assert plan.search_hours is None
+    assert one.top1 is not None
+    assert one.low is not None
+    assert one.high is not None
     assert one.low < one.top1 < one.high
     assert len(advice.folder.curve.read_text().splitlines()) == 3  # trainings of 1 and 2 epochs
     assert plan.asked == advice.plan
