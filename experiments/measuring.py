@@ -5,6 +5,7 @@ They are started from the repository's root: python -m experiments.<question>.me
 
 import argparse
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -21,6 +22,14 @@ from carsclf.records import Predictions, Run, RunFolder
 
 ROOT = Path(__file__).parents[1]
 Row = dict[str, Any]
+WATCHED = """
+import json, os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, used = os.wait4(child.pid, 0)
+status = os.waitstatus_to_exitcode(status)
+print(json.dumps([status, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+"""A small process between: the system counts the memory of the one that starts a process to it."""
 
 
 class Rows:
@@ -71,19 +80,18 @@ class Used:
 def used_by(*arguments: str, threads: int = 1) -> Used:
     """Runs a command of the project in a process of its own, and tells what the system says."""
     began = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, *arguments],
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, sys.executable, *arguments],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
     )
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(
-            f"{' '.join(arguments)[:500]}: exit status {os.waitstatus_to_exitcode(status)}"
-        )
     wall = time.perf_counter() - began
-    return Used(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+    status, cpu, peak = json.loads(done.stdout)
+    if status:
+        raise SystemExit(f"{' '.join(arguments)[:500]}: exit status {status}")
+    return Used(cpu, wall, peak / 1024)
 
 
 def trained(folder: Path, *overrides: str, threads: int = 1) -> tuple[Run, Used]:

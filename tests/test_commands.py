@@ -43,6 +43,7 @@ def test_train_evaluate_resume(command: Command, tiny: list[str], tmp_path: Path
         "overrides.yaml",
         "run.json",
         "metrics.csv",
+        "photos.parquet",
         "checkpoints/last.ckpt",
         "checkpoints/best.ckpt",
         "model.safetensors",

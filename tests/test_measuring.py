@@ -43,6 +43,6 @@ def test_used_by_tells_processor_and_memory_of_that_process_alone() -> None:
     used, idle = used_by("-c", busy), used_by("-c", "import time; time.sleep(0.5)")
     assert used.cpu >= 0.5 > idle.cpu
     assert idle.wall >= 0.5
-    assert used.peak_mib > 200 > idle.peak_mib
+    assert used.peak_mib > 200 > idle.peak_mib  # whatever this process has
     with pytest.raises(SystemExit, match="exit status 3"):
         used_by("-c", "raise SystemExit(3)")
