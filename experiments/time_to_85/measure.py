@@ -1,11 +1,13 @@
 """The time to 85 % of held-out photos, by several ways to fine-tune: see README.md.
 
-    python -m experiments.time_to_85.measure <cars> <weights> <out.csv> [--seeds 0 1 2] [--ways ...]
+    python -m experiments.time_to_85.measure <cars> <weights> <out.csv> [--seeds 0]
+        [--ways ...] [--untimed]
 
 One training at a time, with two threads, in a process of its own; the machine should do nothing
 else. Each row is an epoch: wall-clock seconds since its process began, validation included, and how
-many of the held-out photos were right then. Trainings that are there are not made again. fastai's
-row needs `pip install -e '.[bench]'`.
+many of the held-out photos were right then. Epochs of one way take the same time whatever the seed,
+so further seeds may run with --untimed while the machine is busy: their seconds stay empty.
+Trainings that are there are not made again. fastai's row needs `pip install -e '.[bench]'`.
 """
 
 import csv
@@ -64,6 +66,7 @@ def fastai(seed: int, folder: Path, cars: Path, weights: Path) -> Iterator[Row]:
 def main() -> None:
     parser = parser_of(__doc__, "cars", "weights", "out")
     parser.add_argument("--ways", nargs="+", default=[*WAYS, FASTAI])
+    parser.add_argument("--untimed", action="store_true")
     asked = parser.parse_args()
     rows = Rows(asked.out, COLUMNS, 2)
     given = [f"data.root={asked.cars}", f"model.weights={asked.weights}"]
@@ -73,9 +76,10 @@ def main() -> None:
         folder = asked.out.parent / "runs" / f"{way}-{seed}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         if way == FASTAI:
-            rows.add(*fastai(seed, folder, asked.cars, asked.weights))
+            made = fastai(seed, folder, asked.cars, asked.weights)
         else:
-            rows.add(*ours(way, seed, folder, given))
+            made = ours(way, seed, folder, given)
+        rows.add(*(row | ({"seconds": None} if asked.untimed else {}) for row in made))
 
 
 if __name__ == "__main__":
