@@ -102,10 +102,10 @@ def trained(folder: Path, *overrides: str, threads: int = 1) -> tuple[Run, Used]
     return Run.read(RunFolder(folder).run), used
 
 
-def test_top1(folder: Path, *options: str) -> float:
+def tested(folder: Path) -> tuple[float, Used]:
     """Its accuracy on test, by `evaluate.py`."""
-    used_by("evaluate.py", f"run={folder}", "split=test", "worst=0", *options)
-    return float(Predictions.read(RunFolder(folder).predictions("test")).right.mean())
+    used = used_by("evaluate.py", f"run={folder}", "split=test", "worst=0")
+    return float(Predictions.read(RunFolder(folder).predictions("test")).right.mean()), used
 
 
 def commit_of(run: Run) -> str:

@@ -10,7 +10,7 @@ jobs beside it hardly count). Rows that are there are not made again.
 from itertools import product
 from pathlib import Path
 
-from experiments.measuring import Row, Rows, commit_of, parser_of, test_top1, trained, used_by
+from experiments.measuring import Row, Rows, commit_of, parser_of, tested, trained
 
 PROTOCOL = [
     *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"),
@@ -40,12 +40,12 @@ def measure(way: str, seed: int, runs: Path, given: list[str]) -> Row:
     """One training and its evaluation, as a row."""
     folder = runs / f"{way.replace(',', '').replace(' ', '-')}-{seed}"
     run, used = trained(folder, *PROTOCOL, *given, *WAYS[way], f"seed={seed}")
-    without = used_by("evaluate.py", f"run={folder}", "split=test")
+    top1, without = tested(folder)
     return {
         "way": way,
         "seed": seed,
         "val_top1": round(run.metrics["val/top1"], 4),
-        "test_top1": round(test_top1(folder), 4),
+        "test_top1": round(top1, 4),
         "trained": run.parameters["trained"],
         "network": run.parameters["network"],
         "seconds": round(run.seconds, 1),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from carsclf.records import RunFolder
 from carsclf.training.gan_record import GanRun
-from experiments.measuring import Row, Rows, commit_of, parser_of, test_top1, trained, used_by
+from experiments.measuring import Row, Rows, commit_of, parser_of, tested, trained, used_by
 
 DATA = [
     *("data=rendered_cars", "data.image_size=64", "data.split_seed=0", "data.workers=0"),
@@ -66,7 +66,7 @@ def measure(way: str, fraction: float, seed: int, epochs: int, gan: Path, weight
         "made": sum(run.extra.values()),
         "epochs": run.epochs,
         "val_top1": round(run.metrics["val/top1"], 4),
-        "test_top1": round(test_top1(folder), 4),
+        "test_top1": round(tested(folder)[0], 4),
         "seconds": round(run.seconds, 1),
         "gan_seconds": round(saw.seconds, 1) if way == MADE else 0,
         "recorded_in": commit_of(run),
@@ -81,17 +81,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
     runs = asked.out.parent / "runs"
+    rows = Rows(asked.out, COLUMNS, 3)
+    every = product(asked.fractions, asked.seeds, (PHOTOS, LONGER, MADE))
+    left = [key for fraction, seed, way in every if not rows.has(*(key := (way, fraction, seed)))]
+    gans = {f: train_gan(f, asked.steps, runs) for f in dict.fromkeys(f for _, f, _ in left)}
 
     def one(way: str, fraction: float, seed: int) -> Row:
-        gan = train_gan(fraction, asked.steps, runs)
-        return measure(way, fraction, seed, asked.epochs, gan, asked.weights)
+        return measure(way, fraction, seed, asked.epochs, gans[fraction], asked.weights)
 
-    if asked.jobs > 1:  # two rows side by side would begin the same generator
-        for fraction in asked.fractions:
-            train_gan(fraction, asked.steps, runs)
-    every = product(asked.fractions, asked.seeds, (PHOTOS, LONGER, MADE))
-    keys = ((way, fraction, seed) for fraction, seed, way in every)
-    Rows(asked.out, COLUMNS, 3).fill(keys, one, asked.jobs)
+    rows.fill(left, one, asked.jobs)
 
 
 if __name__ == "__main__":

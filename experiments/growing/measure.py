@@ -8,10 +8,8 @@ finetune: five to 44, until the accuracy of the old ones is back. Rows that are 
 again; the runs lie beside them.
 """
 
-import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +31,7 @@ from carsclf.training.configuration import training_part
 from carsclf.training.finish import git_commit
 from carsclf.training.growing import place_new_rows
 from carsclf.training.run import fit
-from experiments.measuring import ROOT, parser_of, used_by
+from experiments.measuring import ROOT, Row, Rows, parser_of, used_by
 
 PROTOCOL = [
     *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2", "look=false"),
@@ -53,6 +51,14 @@ LEFT_OUT = (97, 195)  # places in the list of names of the class that is added l
 TWENTY = range(4, 196, 10)  # every tenth: makes and kinds of all sorts
 FIVE = range(4, 49, 10)
 HORIZON = 8
+FROZEN_COLUMNS = (
+    *("class", "from_nothing_cpu_seconds", "cpu_seconds", "wall_seconds"),
+    *("old_before", "old_after", "new_after", "recorded_in"),
+)
+TUNED_COLUMNS = (
+    *("way", "goal", "old_at_first", "old_after_1", "epochs_until_back"),
+    *("old_at_last", "new_at_last", "epochs", "recorded_in"),
+)
 
 
 def classes_of(cars: Path, without: Sequence[int], of: int = 196) -> str:
@@ -71,9 +77,10 @@ def shares(said: Predictions, new: set[str]) -> tuple[float, float]:
 def frozen(cars: Path, weights: Path, out: Path) -> None:
     """One class more, from the command line to the run folder's end; on validation."""
     names, runs = stanford_cars(cars).class_names, out / "runs"
+    table = Rows(out / "frozen.csv", FROZEN_COLUMNS, 1)
     for place in LEFT_OUT:
         new = names[place]
-        if there(out / "frozen.csv", "class", new):
+        if table.has(new):
             continue
         folders = [runs / f"frozen-{place}-{what}" for what in ("before", "after")]
         own = [[f"data.root={cars}", f"runs={runs}", f"name={f.name}"] for f in folders]
@@ -92,7 +99,7 @@ def frozen(cars: Path, weights: Path, out: Path) -> None:
             "old_after": parts[2],
             "new_after": parts[3],
         }
-        write(out / "frozen.csv", row)
+        table.add(row | now())
 
 
 def rows(cars: Path, weights: Path, out: Path) -> None:
@@ -104,13 +111,17 @@ def rows(cars: Path, weights: Path, out: Path) -> None:
         base.append("trainer.max_epochs=5")  # from where on its validation stays as it is
         used_by("train.py", *FROZEN, *base, f"runs={runs}", f"name={before.name}")
     old, _ = shares(Predictions.read(RunFolder(before).predictions("val")), set())
-    write(out / "rows.csv", {"head": "before, of 176 classes", "old": old, "new": 0.0})
+    table = Rows(out / "rows.csv", ("head", "old", "new", "recorded_in"), 1)
+    if not table.has(first := "before, of 176 classes"):
+        table.add({"head": first, "old": old, "new": 0.0, **now()})
     for way, own in KEPT.items():
+        if table.has(way):
+            continue
         config = composed([*FROZEN, *own, f"data.root={cars}", f"model.weights={before}"])
         pictures, _ = make_data(config)
         said = judged(begun(config, pictures), pictures)
         old, new = shares(said, {names[place] for place in TWENTY})
-        write(out / "rows.csv", {"head": way, "old": old, "new": new})
+        table.add({"head": way, "old": old, "new": new, **now()})
 
 
 def finetune(cars: Path, weights: Path, out: Path) -> None:
@@ -125,8 +136,10 @@ def finetune(cars: Path, weights: Path, out: Path) -> None:
     goal, _ = shares(Predictions.read(RunFolder(before).predictions("val")), set())
     ways = {way: [*own, *CONSTANT, f"model.weights={before}"] for way, own in KEPT.items()}
     ways["from ImageNet's weights"] = [f"model.weights={weights}"]
+    table = Rows(out / "results.csv", TUNED_COLUMNS, 1)
+    curves = Rows(out / "curves.csv", ("way", "epoch", "old", "new", "recorded_in"), 2)
     for way, own in ways.items():
-        if there(out / "results.csv", "way", way):
+        if table.has(way):
             continue
         config = composed([*TUNED, *given, every, *own])
         curve: list[tuple[float, float]] = []
@@ -143,9 +156,9 @@ def finetune(cars: Path, weights: Path, out: Path) -> None:
             "new_at_last": curve[-1][1],
             "epochs": run.epochs,
         }
-        write(out / "results.csv", row)
-        for epoch, (old, of_new) in enumerate(curve):
-            write(out / "curves.csv", {"way": way, "epoch": epoch, "old": old, "new": of_new})
+        table.add(row | now())
+        points = enumerate(curve)
+        curves.add(*({"way": way, "epoch": e, "old": o, "new": n, **now()} for e, (o, n) in points))
 
 
 def watching(
@@ -191,24 +204,8 @@ def composed(overrides: list[str]) -> DictConfig:
         return training_part(compose("train", overrides))
 
 
-def there(path: Path, column: str, value: str) -> bool:
-    if not path.is_file():
-        return False
-    with path.open() as lines:
-        return any(row[column] == value for row in csv.DictReader(lines))
-
-
-def write(path: Path, row: dict[str, Any]) -> None:
-    """Appends a row with the commit that made it."""
-    row |= {"recorded_in": str(git_commit())[:7]}
-    if there(path, next(iter(row)), str(next(iter(row.values())))) and path.stem == "rows":
-        return
-    with path.open("a", newline="") as out:
-        table = csv.DictWriter(out, list(row))
-        if not out.tell():
-            table.writeheader()
-        table.writerow(row)
-    print(row, flush=True)
+def now() -> Row:
+    return {"recorded_in": str(git_commit())[:7]}
 
 
 def main() -> None:

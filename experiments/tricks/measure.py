@@ -10,7 +10,7 @@ count). Rows that are there are not made again.
 from itertools import product
 from pathlib import Path
 
-from experiments.measuring import Row, Rows, commit_of, parser_of, test_top1, trained
+from experiments.measuring import Row, Rows, commit_of, parser_of, tested, trained
 
 COMMON = [
     *("model=tf_efficientnet_lite0", "data.image_size=96", "data.split_seed=0", "data.workers=0"),
@@ -56,7 +56,7 @@ def measure(data: str, trick: str, seed: int, runs: Path, given: list[str]) -> R
         "trick": trick,
         "seed": seed,
         "val_top1": round(run.metrics["val/top1"], 4),
-        "test_top1": round(test_top1(folder), 4),
+        "test_top1": round(tested(folder)[0], 4),
         "seconds": round(run.seconds, 1),
         "cpu_seconds": round(used.cpu),
         "recorded_in": commit_of(run),

@@ -56,16 +56,21 @@ class Folder:
         object.__setattr__(self, "root", Path(root).expanduser())
 
 
+def write_json(path: AnyPath, values: object) -> None:
+    """Raises CheckpointError for NaN, which is no JSON, and no result."""
+    try:
+        text = json.dumps(values, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: a value to be written is no number ({error})") from None
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n")
+
+
 class JsonRecord:
     """A dataclass written as JSON; unknown keys of later versions are passed over in reading."""
 
     def write(self, path: AnyPath) -> None:
-        try:
-            text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)  # type: ignore[call-overload]
-        except ValueError as error:  # NaN is no JSON, and no result
-            raise CheckpointError(f"{path}: a value to be written is no number ({error})") from None
-        with atomic_write(path) as temporary:
-            temporary.write_text(text + "\n")
+        write_json(path, dataclasses.asdict(self))  # type: ignore[call-overload]
 
     @classmethod
     def read(cls, path: AnyPath) -> Self:

@@ -134,18 +134,23 @@ def test_growing_pictures_are_not_taken_for_late(advice_of):
     assert one(1, {}, 5.5, Path()) is True
 
 
-def test_a_shortened_training_ends_as_any(advice_of, monkeypatch):
-    """Fewer epochs from the second on: it ends finished, exported, and repeatable as it was."""
+def cut_after_two(advice_of, monkeypatch, fits: int) -> tuple[Path, list[str]]:
+    """A training of 6 epochs, told after the second that so many fit: its folder, and the notes."""
     advice = planned(advice_of, **(TUNED | {"epochs": 6}))
     choice = AdvicePlan.read(advice.folder.plan).choice
     folder = advice.folder.root / "train" / choice.name
 
     def late(self, epoch, metrics, seconds, last):
-        self.fits = 4
+        self.fits = fits
         return not (epoch == 2 and self.horizon == 6)
 
     monkeypatch.setattr(Watch, "__call__", late)
-    (note,) = in_time(advice, choice, folder, 0.0)
+    return folder, in_time(advice, choice, folder, 0.0)
+
+
+def test_a_shortened_training_ends_as_any(advice_of, monkeypatch):
+    """Fewer epochs from the second on: it ends finished, exported, and repeatable as it was."""
+    folder, (note,) = cut_after_two(advice_of, monkeypatch, fits=4)
     assert "from 6 to 4" in note
     run = Run.read(folder / "run.json")
     assert (run.epochs, run.horizon, run.finished) == (4, 4, True)
@@ -155,16 +160,7 @@ def test_a_shortened_training_ends_as_any(advice_of, monkeypatch):
 
 
 def test_a_training_without_time_for_more_ends_with_what_there_is(advice_of, monkeypatch):
-    advice = planned(advice_of, **(TUNED | {"epochs": 6}))
-    choice = AdvicePlan.read(advice.folder.plan).choice
-    folder = advice.folder.root / "train" / choice.name
-
-    def over(self, epoch, metrics, seconds, last):
-        self.fits = 2
-        return not (epoch == 2 and self.horizon == 6)
-
-    monkeypatch.setattr(Watch, "__call__", over)
-    in_time(advice, choice, folder, 0.0)
+    folder, _ = cut_after_two(advice_of, monkeypatch, fits=2)
     assert Run.read(folder / "run.json").epochs == 2
     assert (folder / "model.safetensors").is_file()
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from carsclf.advising.frozen import PENALTIES, Frozen, share_of
+from carsclf.advising.frozen import PENALTIES, Frozen
 from carsclf.advising.growth import line, summed_up
 from carsclf.advising.probe import Probing, best_of, drop, shares_of
 from carsclf.data.samples import Sample
+from carsclf.data.splits import share_of
 from carsclf.data.wholes import Wholes
 from carsclf.errors import ConfigError
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from carsclf.advising.ledger import Ledger
 from carsclf.errors import CheckpointError
-from carsclf.files import Folder, atomic_write
+from carsclf.files import Folder, atomic_write, write_json
 from carsclf.terminal import terminal
 
 CANDIDATES = (
@@ -131,11 +131,6 @@ def finished_stages(folder: AdviceFolder) -> dict[str, Any]:
 def say(line: str) -> None:
     """A line of what was found, as text."""
     terminal(soft_wrap=True).print(line, highlight=False, markup=False)
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

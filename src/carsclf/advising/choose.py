@@ -10,7 +10,6 @@ from carsclf.advising.advice import (
     Advice,
     finished_stages,
     say,
-    write_json,
 )
 from carsclf.advising.curve import Tried, try_shortly, write_curve
 from carsclf.advising.plan import (
@@ -39,6 +38,7 @@ from carsclf.advising.times import (
 from carsclf.analysis.forecast import forecast, repeated
 from carsclf.errors import ConfigError
 from carsclf.figures.cost import hours
+from carsclf.files import write_json
 from carsclf.options.command_line import argument
 
 TWO = 20

@@ -11,12 +11,11 @@ from omegaconf import DictConfig, open_dict
 
 from carsclf.curation.frozen import make_backbone
 from carsclf.data.datamodule import CarsDataModule
-from carsclf.data.samples import Sample
 from carsclf.data.splits import Splits
 from carsclf.data.wholes import Wholes
 from carsclf.errors import ConfigError
 from carsclf.features.extract import extract
-from carsclf.features.head_grid import Rows, fit_head
+from carsclf.features.head_grid import Rows, next_head
 from carsclf.machine.precision import FULL
 from carsclf.models.boundary import HEAD
 from carsclf.models.networks import create
@@ -61,11 +60,10 @@ class Frozen:
         y, truth = self.targets[0], self.wholes.targets(self.targets[1])
         if among is not None:
             x, y = x[list(among)], y[list(among)]
-        rows, solved = Rows.of(x, y), [torch.zeros(len(self.wholes.parts), x.shape[1] + 1)]
+        rows, solved = Rows.of(x, y), list[torch.Tensor]()
         best, since = -1.0, 0
         for penalty in PENALTIES:
-            start = 2 * solved[-1] - solved[-2] if len(solved) > 2 else solved[-1]
-            solved.append(rows.turn_back(fit_head(rows, rows.turn(start), penalty).head))
+            solved.append(next_head(rows, solved, len(self.wholes.parts), penalty))
             logits = self.wholes.logits(held @ solved[-1][:, :-1].T + solved[-1][:, -1])
             loss = float(torch.nn.functional.cross_entropy(logits, truth))
             head = Head(pooling, penalty, logits.argmax(1) == truth, loss)
@@ -108,20 +106,6 @@ def pool_of_one_pass(name: str, image_size: int) -> str:
     except (ConfigError, RuntimeError):
         return DEFAULT
     return "both"
-
-
-def share_of(samples: Sequence[Sample], order: Sequence[Sample], share: float) -> list[Sample]:
-    """The first `share` of each label in an order, at least one; as they stand in `samples`."""
-    counts: dict[int, int] = {}
-    for sample in samples:
-        counts[sample.target] = counts.get(sample.target, 0) + 1
-    left = {target: max(1, int(n * share + 1e-9)) for target, n in counts.items()}
-    kept = set()
-    for sample in order:
-        if left[sample.target]:
-            left[sample.target] -= 1
-            kept.add(sample.id)
-    return [sample for sample in samples if sample.id in kept]
 
 
 def _flat(rows: Any, n: int) -> torch.Tensor:

@@ -13,15 +13,15 @@ from carsclf.advising.advice import (
     Advice,
     read_rows,
     say,
-    write_json,
     write_table,
 )
 from carsclf.advising.candidates import training_of
-from carsclf.advising.frozen import Frozen, frozen, share_of
+from carsclf.advising.frozen import Frozen, frozen
 from carsclf.advising.probe import best_of
-from carsclf.analysis.power_law import PowerLaw, fit_power_law, interval, redrawn_laws
+from carsclf.analysis.power_law import fit_power_law, interval, redrawn_laws
 from carsclf.data.build import make_data
-from carsclf.data.splits import Splits, shuffled
+from carsclf.data.splits import Splits, share_of, shuffled
+from carsclf.files import write_json
 
 SHARES = (0.1, 0.2, 0.5, 1.0)
 DRAWS = 5  # of each share but all, of which there is one
@@ -89,7 +89,10 @@ def summed_up(rows: Sequence[Mapping[str, Any]], judged: int) -> dict[str, Any]:
             for name in ("a", "b", "c")
         },
         "now": _told(1 - law.error(n), [1 - one.error(n) for one in laws]),
-        "twice": {"images": 2 * n, **_told(1 - law.error(2 * n), _twice(laws, n))},
+        "twice": {
+            "images": 2 * n,
+            **_told(1 - law.error(2 * n), [1 - one.error(2 * n) for one in laws]),
+        },
         "pictures_per_point": _told(
             law.pictures_per_point(n), [one.pictures_per_point(n) for one in laws]
         ),
@@ -108,14 +111,11 @@ def line(found: Mapping[str, Any]) -> str:
     if point["value"] is None:
         return f"{said}; no number of pictures would give it another point, as far as this tells"
     most = f"{point['high']:,.0f}" if point["high"] is not None else "any number"
+    low = point["low"] if point["low"] is not None else point["value"]
     return (
         f"{said}; a point costs about {point['value']:,.0f} more labelled pictures now "
-        f"({point['low']:,.0f} to {most})"
+        f"({low:,.0f} to {most})"
     )
-
-
-def _twice(laws: Sequence[PowerLaw], n: int) -> list[float]:
-    return [1 - law.error(2 * n) for law in laws]
 
 
 def _told(value: float, values: Sequence[float]) -> dict[str, float | None]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from carsclf.advising.advice import Advice, say, write_json
+from carsclf.advising.advice import Advice, say
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.images import read_file
 from carsclf.data.samples import Sample, list_some
+from carsclf.files import write_json
 from carsclf.machine.devices import available_cores
 
 FEW = 10  # training pictures of a class, below which it is told

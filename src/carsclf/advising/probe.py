@@ -7,11 +7,11 @@ from typing import Any
 
 from carsclf.advising.advice import CANDIDATES, PROBE, Advice, read_rows, say, write_table
 from carsclf.advising.candidates import training_of
-from carsclf.advising.frozen import frozen, share_of
+from carsclf.advising.frozen import frozen
 from carsclf.analysis.comparison import wilson
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
-from carsclf.data.splits import Splits, shuffled
+from carsclf.data.splits import Splits, share_of, shuffled
 from carsclf.errors import CarsclfError, ConfigError, one_line
 
 SHARES = (0.1, 1 / 3, 1.0)  # of the training pictures, a round each

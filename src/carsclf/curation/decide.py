@@ -6,7 +6,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from carsclf.curation.decisions import QUARANTINE, Decision, read_decisions, why_no_folder
+from carsclf.curation.decisions import (
+    QUARANTINE,
+    Decision,
+    classes_in,
+    read_decisions,
+    why_no_folder,
+)
 from carsclf.curation.moves import LOG, Log, free_place
 from carsclf.curation.page.needs import check_page
 from carsclf.curation.sorting import sort_photos
@@ -46,8 +52,7 @@ def decide(config: DictConfig) -> Applied:
         raise ConfigError(f"quarantine={quarantine} lies in the library, where it would be a class")
     if config.page:
         check_page()
-        listed = absolute(config.decisions or "")
-        sort_photos(config, listed, photos_of(config), library)
+        sort_photos(config, absolute(config.decisions), photos_of(config), library)
         return Applied()
     log, found = Log(library / LOG), Applied()
     with log.opened():
@@ -74,7 +79,7 @@ def photos_of(config: DictConfig) -> Path:
 def apply(config: DictConfig, library: Path, quarantine: Path, log: Log, found: Applied) -> None:
     """Every decision that can be; the others are listed in `found`."""
     photos = photos_of(config)
-    classes = {p.name for p in library.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    classes = {folder.name for folder in classes_in(library)}
     new = [str(name) for name in config.new or []]
     if wrong := [why for name in new if (why := why_no_folder(name))]:
         raise ConfigError(f"new: {wrong[0]}")

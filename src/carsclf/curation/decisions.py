@@ -52,7 +52,7 @@ def read_decisions(
     """
     rows, photos = _rows(path), Path(os.path.abspath(photos))
     outside = [
-        row.get("path", "") for row in rows if not _place(row, photos).is_relative_to(photos)
+        row.get("path", "") for row in rows if not place_of(row, photos).is_relative_to(photos)
     ]
     if outside and len(outside) == len(rows):
         raise DataError(
@@ -62,7 +62,7 @@ def read_decisions(
     reading, said = Reading(), dict[Path, Decision]()
     contested: dict[Path, list[Decision]] = {}
     for number, row in enumerate(rows, 2):
-        photo, decision = _place(row, photos), row["decision"]
+        photo, decision = place_of(row, photos), row["decision"]
         if not decision:
             reading.undecided += 1
             continue
@@ -141,7 +141,12 @@ def _why_no_class(decision: str, classes: Collection[str], new: Collection[str])
     )
 
 
-def _place(row: Mapping[str, str], photos: Path) -> Path:
+def classes_in(library: Path) -> list[Path]:
+    """The folders of the classes, by name."""
+    return sorted(p for p in library.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def place_of(row: Mapping[str, str], photos: Path) -> Path:
     """Absolute, without following links; what is no path at all stays outside."""
     given = row.get("path") or row.get("id") or ""
     return Path("/") if not given or "\0" in given else Path(os.path.normpath(photos / given))

@@ -15,7 +15,7 @@ from torch import nn
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.transforms import EvalTransform
 from carsclf.features.extract import extract
-from carsclf.features.head_grid import Rows, fit_head
+from carsclf.features.head_grid import Rows, next_head
 from carsclf.machine.precision import FULL
 from carsclf.models.boundary import HEAD, Prefix, cut
 from carsclf.models.networks import Weights, normalisation
@@ -96,20 +96,12 @@ def fit_folds(
     best, least = 0, float("inf")
     for i, penalty in enumerate(penalties):
         for rows, heads in zip(parts, solved, strict=True):
-            heads.append(_next(rows, heads, classes, penalty))
+            heads.append(next_head(rows, heads, classes, penalty))
         loss = _log_loss([heads[i] for heads in solved], x, targets, folds)
         if loss > least:
             break  # it falls and rises once, and weak penalties take the longest
         best, least = i, loss
     return Heads(np.stack([heads[best].numpy() for heads in solved]), penalties[best])
-
-
-def _next(rows: Rows, heads: Sequence[torch.Tensor], classes: int, penalty: float) -> torch.Tensor:
-    """The head (classes, d + 1) of a penalty, begun on the line through the two before it."""
-    start = heads[-1] if heads else torch.zeros(classes, rows.z.shape[1] + 1)
-    if len(heads) > 1:
-        start = 2 * heads[-1] - heads[-2]
-    return rows.turn_back(fit_head(rows, rows.turn(start), penalty).head)
 
 
 def _log_loss(

@@ -9,7 +9,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from carsclf.analysis.filters import FILTERS
-from carsclf.curation.decisions import why_no_photo
+from carsclf.curation.decisions import classes_in, place_of, why_no_photo
 from carsclf.data.decoding import is_picture
 from carsclf.data.samples import list_some
 from carsclf.errors import DataError
@@ -27,12 +27,13 @@ def sort_photos(config: DictConfig, listed: Path, photos: Path, library: Path) -
     from carsclf.curation.page.manner import SORTING
     from carsclf.curation.page.serve import serve_page
 
-    examples = {p.name: first for p in sorted(library.iterdir()) if (first := _first_of(p))}
-    classes = [p.name for p in sorted(library.iterdir()) if _is_class(p)]
+    folders = classes_in(library)
+    examples = {folder.name: first for folder in folders if (first := _first_of(folder))}
     rows, paths = read_list(listed, photos, examples)
     known = {f"{IN_LIBRARY}{name}": path for name, path in examples.items()}
     log = listed.with_name(f"{listed.stem}_decided.csv")
-    board = Board(findings_of(rows), paths | known, classes, log, SORTING)
+    names = [folder.name for folder in folders]
+    board = Board(findings_of(rows), paths | known, names, log, SORTING)
     then = [argument("decisions", log), argument("photos", photos), argument("library", library)]
     say_next(f"python decide.py {' '.join(then)}")
     serve_page(board, config.who or getuser(), config.port)
@@ -57,7 +58,7 @@ def read_list(
     kind = next((name for name in FILTERS if listed.stem.endswith(f"_{name}")), "unlabelled")
     rows, paths = [], dict[str, Path]()
     for row in table.to_dict("records"):
-        path = photos / row["path"]
+        path = place_of(row, photos)
         if why_no_photo(path, photos, row) or not path.is_file():
             continue
         id = path.relative_to(photos).as_posix()
@@ -82,13 +83,6 @@ def _why(row: Mapping[str, str]) -> str:
     return ", ".join(told)
 
 
-def _is_class(folder: Path) -> bool:
-    return folder.is_dir() and not folder.name.startswith(".")
-
-
 def _first_of(folder: Path) -> Path | None:
     """A photo of a class of the library."""
-    if not _is_class(folder):
-        return None
-    files = sorted(p for p in folder.iterdir() if is_picture(p))
-    return files[0] if files else None
+    return min((p for p in folder.iterdir() if is_picture(p)), default=None)

@@ -1,7 +1,6 @@
 """`data.decisions`: photos left out, of another class or turned, as somebody decided."""
 
 import dataclasses
-import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +46,7 @@ class Decided:
 
     @property
     def hash(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+        return content_hash(self.content)
 
     def record(self) -> dict[str, Any]:
         """What run.json keeps."""

@@ -22,8 +22,7 @@ def write_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None
         for name, samples in splits.items()
         for s in samples
     ]
-    columns = ("id", "split", "class", "path")
-    table = pa.table({column: [row[column] for row in rows] for column in columns})
+    table = pa.Table.from_pylist(rows)
     with atomic_write(file) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 

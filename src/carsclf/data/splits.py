@@ -56,7 +56,8 @@ def split(
         parts = _cut(given["train"], seed, val=val, test=test_fraction)
         parts = {name: part or given[name] for name, part in parts.items()}
     if fraction < 1:
-        parts["train"] = _share(parts["train"], seed, fraction)
+        order = shuffled(parts["train"], seed, "fraction")
+        parts["train"] = share_of(parts["train"], order, fraction)
     _check_parts(source, parts)
     return {name: sorted(part, key=lambda s: s.id) for name, part in parts.items() if part}
 
@@ -84,6 +85,16 @@ def shuffled(samples: Iterable[Sample], seed: int, purpose: str) -> list[Sample]
     return sorted(samples, key=key)
 
 
+def share_of(samples: Sequence[Sample], order: Iterable[Sample], share: float) -> list[Sample]:
+    """The first `share` of each label in an order, at least one; as they stand in `samples`."""
+    most = {
+        target: max(1, math.floor(len(group) * share + 1e-9))
+        for target, group in _by_label(samples).items()
+    }
+    kept = {s for target, group in _by_label(order).items() for s in group[: most[target]]}
+    return [sample for sample in samples if sample in kept]
+
+
 def _by_label(samples: Iterable[Sample]) -> dict[int, list[Sample]]:
     groups: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -101,14 +112,6 @@ def _cut(samples: list[Sample], seed: int, *, val: float, test: float = 0.0) -> 
         parts["val"] += order[n_test : n_test + n_val]
         parts["train"] += order[n_test + n_val :]
     return parts
-
-
-def _share(samples: list[Sample], seed: int, fraction: float) -> list[Sample]:
-    kept = []
-    for group in _by_label(samples).values():
-        most = max(1, math.floor(len(group) * fraction + 1e-9))
-        kept += shuffled(group, seed, "fraction")[:most]
-    return kept
 
 
 def _check(source: Source, protocol: str, val: float, test: float, fraction: float) -> None:

@@ -6,6 +6,7 @@ the rows are centred and turned to their principal axes, and with each class's c
 where it starts. A head then takes some three evaluations, where one from nothing takes 150.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -188,6 +189,19 @@ def fit_head(
         pairs.append(Pair(further.head - point.head, further.slope - point.slope))
         point, pairs = further, pairs[-HISTORY:]
     return point
+
+
+def next_head(
+    rows: Rows, before: Sequence[torch.Tensor], classes: int, decay: float
+) -> torch.Tensor:
+    """The head (classes, width + 1) on x of a penalty, begun on the line through the two before it.
+
+    The first one begins at zero.
+    """
+    start = before[-1] if before else rows.z.new_zeros(classes, rows.z.shape[1] + 1)
+    if len(before) > 1:
+        start = 2 * before[-1] - before[-2]
+    return rows.turn_back(fit_head(rows, rows.turn(start), decay).head)
 
 
 def direction(slope: torch.Tensor, pairs: list[Pair], curvature: Curvature) -> torch.Tensor:

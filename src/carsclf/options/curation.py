@@ -3,6 +3,11 @@
 from carsclf.options.kinds import Device, Flag, Items, Null, Number, Text, Whole, Word
 from carsclf.options.training import SEED, SHARE, WORKERS, Table, below
 
+PAGE: Table = {  # of curate.py and decide.py
+    "page": Flag(),
+    "port": Whole(at_least=0, at_most=65535),
+    "who": Text() | Null(),
+}
 CURATE: Table = {
     "run": Text(),
     "folder": Text() | Null(),
@@ -50,9 +55,7 @@ CURATE: Table = {
         },
     ),
     "sheets": Whole(at_least=0),
-    "page": Flag(),
-    "port": Whole(at_least=0, at_most=65535),
-    "who": Text() | Null(),
+    **PAGE,
     "workers": WORKERS,
     "device": Device(),
 }

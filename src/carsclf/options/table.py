@@ -1,7 +1,7 @@
 """Every option of every command, with its kind and range; those of a training stand beside it."""
 
 from carsclf.options.advise import ADVISE
-from carsclf.options.curation import CURATE
+from carsclf.options.curation import CURATE, PAGE
 from carsclf.options.kinds import (
     Amount,
     Device,
@@ -123,9 +123,7 @@ DECIDE: Table = {
     "quarantine": Text() | Null(),
     "new": Items(Text()) | Null(),
     "undo": Text() | Null(),
-    "page": Flag(),
-    "port": Whole(at_least=0, at_most=65535),
-    "who": Text() | Null(),
+    **PAGE,
 }
 REPORT: Table = {
     "runs": Items(Text()) | Text() | Nothing(),

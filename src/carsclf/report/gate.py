@@ -14,7 +14,7 @@ from carsclf.analysis.gate import Answers, Rules, Verdict, decide
 from carsclf.data.reference import ReferenceSet, read_reference, references_named
 from carsclf.data.samples import list_some
 from carsclf.errors import ConfigError, nearest
-from carsclf.files import atomic_write
+from carsclf.files import write_json
 from carsclf.inference.deployable import why_not_deployable
 from carsclf.inference.reference import judge, part_of, told_lacking, trained_on
 from carsclf.inference.split import How, write
@@ -23,11 +23,11 @@ from carsclf.options.kinds import checked
 from carsclf.options.reference import GATE
 from carsclf.records import RunFolder
 from carsclf.report.page import Desk, Figure, Page, Section, Show
-from carsclf.report.words import p_value, percent, points
+from carsclf.report.words import p_value, percent, points, tenths
 
 FIGURES = {
-    "candidate": ("candidate", lambda v: percent(v, 1)),
-    "deployed": ("deployed", lambda v: percent(v, 1)),
+    "candidate": ("candidate", tenths),
+    "deployed": ("deployed", tenths),
     "points": ("difference", lambda v: points(v, 1)),
     "from": ("from", lambda v: points(v, 1)),
     "to": ("to", lambda v: points(v, 1)),
@@ -168,8 +168,7 @@ def _write(
     desk = Desk(folder)
     sections = _sections(desk, rules, verdict, reasons)
     page = desk.write(Page(title, f"{names}; {against}", list(notes), [figure], sections))
-    with atomic_write(folder / "gate.json") as temporary:
-        temporary.write_text(json.dumps(told, indent=2) + "\n")
+    write_json(folder / "gate.json", told)
     return page
 
 

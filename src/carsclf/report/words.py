@@ -8,6 +8,7 @@ from carsclf.analysis.comparison import Interval
 from carsclf.figures.cost import hours
 
 __all__ = [
+    "INTERVAL",
     "count",
     "ends",
     "hours",
@@ -19,6 +20,7 @@ __all__ = [
     "plain",
     "points",
     "span",
+    "tenths",
 ]
 
 
@@ -27,6 +29,15 @@ def percent(share: float | None, digits: int = 2) -> str:
     if share is None or math.isnan(share):
         return "–"
     return f"{100 * share:.{digits}f} %".replace("-", "−")
+
+
+def tenths(share: float | None) -> str:
+    """0.46414 -> 46.4 %."""
+    return percent(share, 1)
+
+
+INTERVAL = {"95 % from": ("low", tenths), "to": ("high", tenths)}
+"""Two columns of a table on a page."""
 
 
 def points(share: float | None, digits: int = 2) -> str:

@@ -36,7 +36,7 @@ def prolong(config: DictConfig, epochs: int, files: RunFolder) -> DictConfig:
             f"{HORIZON}={epochs}: a training with schedule={schedule} is as long as it began, as "
             "its rates hang on the length; schedule=stable_decay can be prolonged"
         )
-    done = read_checkpoint(files.last)["epoch"] + 1 if files.last.is_file() else 0
+    done = _done(files)
     for length in (horizon, epochs):
         stable = stable_epochs(config.schedule, length)
         if done > stable + TINY:
@@ -52,9 +52,7 @@ def prolong(config: DictConfig, epochs: int, files: RunFolder) -> DictConfig:
             f"{HORIZON}={epochs}: resizing.epochs are shares of it, so that the {done} epochs done "
             "would have had pictures of other sizes: start a new training"
         )
-    if files.overrides.is_file():
-        write_overrides([*read_overrides(files.overrides), f"{HORIZON}={epochs}"], files)
-    write_config(config, files)
+    _keep(config, files)
     return config
 
 
@@ -64,10 +62,20 @@ def shorten(config: DictConfig, epochs: int, files: RunFolder) -> DictConfig:
     Its schedule goes on where it would be with this horizon from the start, so the rates make one
     step to there, and then fall to the end; not below the epochs that are done.
     """
-    done = read_checkpoint(files.last)["epoch"] + 1 if files.last.is_file() else 0
     config = config.copy()
-    config.trainer.max_epochs = max(done, epochs)
-    if files.overrides.is_file():
-        write_overrides([*read_overrides(files.overrides), f"{HORIZON}={max(done, epochs)}"], files)
-    write_config(config, files)
+    config.trainer.max_epochs = max(_done(files), epochs)
+    _keep(config, files)
     return config
+
+
+def _done(files: RunFolder) -> int:
+    """Epochs that are done."""
+    return read_checkpoint(files.last)["epoch"] + 1 if files.last.is_file() else 0
+
+
+def _keep(config: DictConfig, files: RunFolder) -> None:
+    """Writes the new horizon where resuming and repeating look for it."""
+    if files.overrides.is_file():
+        horizon = f"{HORIZON}={config.trainer.max_epochs}"
+        write_overrides([*read_overrides(files.overrides), horizon], files)
+    write_config(config, files)

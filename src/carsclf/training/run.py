@@ -1,6 +1,5 @@
 """The straight line: one configuration in, one run folder out."""
 
-import json
 import logging
 import time
 import warnings
@@ -21,7 +20,7 @@ from carsclf.data.photos_of_run import write_photos
 from carsclf.data.reference import NOTE, check_same
 from carsclf.data.withhold import Withheld
 from carsclf.errors import CheckpointError
-from carsclf.files import AnyPath, atomic_write
+from carsclf.files import AnyPath, atomic_write, write_json
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.machine.precision import adopt
 from carsclf.models.networks import Weights
@@ -212,8 +211,7 @@ def keep_exclusion(exclusion: Exclusion | None, files: RunFolder) -> None:
             "old list back, or train anew with another name"
         )
     if not files.excluded.is_file():
-        with atomic_write(files.excluded) as temporary:
-            temporary.write_text(json.dumps(exclusion.record(), indent=2) + "\n")
+        write_json(files.excluded, exclusion.record())
 
 
 def keep_decided(decided: Decided | None, files: RunFolder) -> None:
@@ -237,8 +235,7 @@ def keep_withheld(withheld: Withheld | None, files: RunFolder) -> None:
     note = files.root / NOTE
     check_same(withheld.sets, note, files.root)
     if not note.is_file():
-        with atomic_write(note) as temporary:
-            temporary.write_text(json.dumps(withheld.record(), indent=2) + "\n")
+        write_json(note, withheld.record())
 
 
 @rank_zero_only

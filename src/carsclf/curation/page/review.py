@@ -183,8 +183,7 @@ class Review:
         """Classes that decisions have made so far."""
         if not self.board.manner.new_classes:
             return []
-        ids = {f.id for f in self.board.findings}
-        fates = (self.board.ledger.fate(id) for id in self.board.ledger.ids() if id in ids)
+        fates = map(self.board.ledger.fate, self.board.ledger.ids())
         names = {e.value for e in fates if e and e.decision == "relabel"}
         return sorted(names - {*self.board.class_names})
 

@@ -7,36 +7,11 @@ from carsclf.curation.page.manner import CLEANING, Manner
 from carsclf.data.decision_log import Entry
 
 HELP = (
-    (
-        (
-            "↑",
-            "↓",
-        ),
-        "the row above, below",
-    ),
-    (
-        (
-            "←",
-            "→",
-        ),
-        "the page before, after",
-    ),
-    (
-        (
-            "Home",
-            "End",
-        ),
-        "the first row, the last",
-    ),
+    (("↑", "↓"), "the row above, below"),
+    (("←", "→"), "the page before, after"),
+    (("Home", "End"), "the first row, the last"),
     (("Space",), "select the row; with none selected, decisions are on the row of the frame"),
-    (
-        (
-            "Shift",
-            "↑",
-            "↓",
-        ),
-        "select all from there to here",
-    ),
+    (("Shift", "↑", "↓"), "select all from there to here"),
     (("a",), "select all that the list shows, or none"),
     (("n",), "the next that is not decided"),
     (("k",), "keep: the photo and its label are right; of a pair, both stay"),

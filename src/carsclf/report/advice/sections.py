@@ -15,7 +15,7 @@ from carsclf.figures.cost import hours
 from carsclf.report.advice.material import Material
 from carsclf.report.advice.more import more_pictures, told, twice_the_time
 from carsclf.report.page import Desk, Section
-from carsclf.report.words import count, percent
+from carsclf.report.words import count, percent, tenths
 
 MODES = {"freeze": "frozen, new head", "finetune": "fine-tuned", "partial": "partly frozen"}
 
@@ -52,8 +52,8 @@ def answer(material: Material, desk: Desk) -> Section:
         "model": ("network", str), "mode": ("mode", lambda m: MODES[m]),
         "pixels": ("image_size", str), "epochs": ("length", str),
         "trained in": ("seconds", lambda s: hours(s / 3600)),
-        "validation": ("val", lambda v: percent(v, 1)),
-        outcome.split: ("top1", lambda v: percent(v, 1)),
+        "validation": ("val", tenths),
+        outcome.split: ("top1", tenths),
         "95 %": ("ends", str),
         "ms an answer": ("answer_ms", _three),
         "pictures/s": ("predict_rate", _three),
@@ -135,7 +135,7 @@ def candidates(material: Material, desk: Desk) -> Section:
                "pictures it was given; speeds for one answer alone, in batches, and trained, "
                "measured here for seconds. M: millions of parameters.", {
         "network": ("name", str), "pixels": ("image_size", _whole),
-        "frozen head": ("top1", lambda v: percent(v, 1)),
+        "frozen head": ("top1", tenths),
         "95 %": ("ends", str), "probed in": ("probed", _seconds),
         "ms an answer": ("answer_ms", _three), "pictures/s": ("predict_rate", _three),
         "trained/s": ("train_rate", _three), "M": ("parameters", _millions),

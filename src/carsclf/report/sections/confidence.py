@@ -7,7 +7,7 @@ from carsclf.figures.accuracy import draw_calibration, draw_refusal
 from carsclf.report.context import Context
 from carsclf.report.page import Section
 from carsclf.report.repeat import to_get_predictions
-from carsclf.report.words import percent
+from carsclf.report.words import percent, tenths
 
 MOST = 4
 """Configurations in one figure."""
@@ -55,12 +55,12 @@ def section(context: Context) -> Section:
         context.desk.figure(made, "refusal", caption, lambda path: draw_refusal(chosen, path))
     show = {
         "configuration": ("label", str),
-        "mean confidence": ("confidence", lambda v: percent(v, 1)),
-        "accuracy": ("accuracy", lambda v: percent(v, 1)),
-        "calibration error": ("ece", lambda v: percent(v, 1)),
-        "10 % refused": ("refused_10", lambda v: percent(v, 1)),
-        "20 %": ("refused_20", lambda v: percent(v, 1)),
-        "50 %": ("refused_50", lambda v: percent(v, 1)),
+        "mean confidence": ("confidence", tenths),
+        "accuracy": ("accuracy", tenths),
+        "calibration error": ("ece", tenths),
+        "10 % refused": ("refused_10", tenths),
+        "20 %": ("refused_20", tenths),
+        "50 %": ("refused_50", tenths),
     }
     context.desk.table(
         made, "calibration", table, "Expected calibration error, 15 equal bins.", show

@@ -17,7 +17,7 @@ from carsclf.report.groups import Group
 from carsclf.report.page import Section
 from carsclf.report.repeat import to_get_predictions
 from carsclf.report.sections.changes import show_changes
-from carsclf.report.words import count, listed, percent
+from carsclf.report.words import INTERVAL, count, listed, percent, tenths
 
 CAUSES = {"clutter": "clutter (things behind)", "light": "light", "illumination": "illumination",
           "yaw": "viewpoint (degrees from the side)", "occlusion": "occlusion (share covered)",
@@ -157,9 +157,8 @@ def _causes(
         "group": ("group", str),
         "photos": ("images", count),
         "errors": ("errors", count),
-        "rate": ("rate", lambda v: percent(v, 1)),
-        "95 % from": ("low", lambda v: percent(v, 1)),
-        "to": ("high", lambda v: percent(v, 1)),
+        "rate": ("rate", tenths),
+        **INTERVAL,
     }
     context.desk.table(made, "causes", table, caption, show)
 

@@ -14,7 +14,7 @@ from carsclf.report.page import Section, Show
 from carsclf.report.pairs import Pair, ahead_of, pair_table
 from carsclf.report.published import PROTOCOL, any_published, published_accuracy
 from carsclf.report.repeat import to_get_a_run
-from carsclf.report.words import count, listed, p_value, percent, points, span
+from carsclf.report.words import INTERVAL, count, listed, p_value, percent, points, span, tenths
 
 PAIRED = (
     "Gain in points with a 95 % interval from 10,000 bootstrap draws of the photos (seeds "
@@ -70,7 +70,7 @@ PAIR_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "gain, points": ("gain", points),
     "95 % from": ("low", points),
     "to ": ("high", points),  # a heading, once more
-    "less error": ("less_error", lambda v: percent(v, 1)),
+    "less error": ("less_error", tenths),
     "McNemar p": ("mcnemar_p", p_value),
 }
 
@@ -118,8 +118,7 @@ def _columns(table: pd.DataFrame) -> dict:
         "photos": ("images", count),
         "top-1": ("accuracy", percent),
         "± sd": ("sd", lambda v: percent(v).removesuffix(" %")),
-        "95 % from": ("low", lambda v: percent(v, 1)),
-        "to": ("high", lambda v: percent(v, 1)),
+        **INTERVAL,
     }
     if bool(table["published"].notna().to_numpy().any()):
         columns["published"] = ("published", percent)

@@ -10,7 +10,7 @@ from carsclf.report.context import Context
 from carsclf.report.page import Section
 from carsclf.report.published import WORKERS
 from carsclf.report.repeat import to_get_a_study
-from carsclf.report.words import hours, percent
+from carsclf.report.words import hours, percent, tenths
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100)
 ASSUMPTION = (
@@ -52,7 +52,7 @@ def section(context: Context) -> Section:
         show = {
             "workers": ("workers", str),
             "wall-clock": ("hours", hours),
-            "idle": ("idle", lambda v: percent(v, 1)),
+            "idle": ("idle", tenths),
             "mere division": ("division", hours),
         }
         context.desk.table(made, f"workers_{name}", shown, caption, show)

@@ -14,14 +14,13 @@ from carsclf.figures.served import draw_accuracy_over_time, literal
 from carsclf.report.page import Section, Show
 from carsclf.report.served.evaluated import RULE, accuracies, reweighted
 from carsclf.report.served.material import Material
-from carsclf.report.words import count, percent, span
+from carsclf.report.words import INTERVAL, count, percent, span, tenths
 
 SHARES: Show = {
     "evaluated": ("evaluated", count),
     "right": ("right", count),
-    "accuracy": ("accuracy", lambda v: percent(v, 1)),
-    "95 % from": ("low", lambda v: percent(v, 1)),
-    "to": ("high", lambda v: percent(v, 1)),
+    "accuracy": ("accuracy", tenths),
+    **INTERVAL,
 }
 CHOICE = (
     "Which predictions were evaluated decides what these figures mean: they are the accuracy of "
@@ -63,9 +62,9 @@ def section(material: Material) -> Section:
         )  # fmt: skip
     caption = "First served last. Mean confidence of the evaluated against that of all predictions."
     columns: Show = {"version": ("version", str)} | dict(SHARES) | {
-        "sure of these": ("confidence", lambda v: percent(v, 1)),
-        "sure of all": ("confidence_of_all", lambda v: percent(v, 1)),
-        "weighted": ("weighted", lambda v: percent(v, 1)),
+        "sure of these": ("confidence", tenths),
+        "sure of all": ("confidence_of_all", tenths),
+        "weighted": ("weighted", tenths),
         "which covers": ("covered", lambda v: percent(v, 0)),
     }  # fmt: skip
     material.desk.table(made, "versions", versions, caption, columns)

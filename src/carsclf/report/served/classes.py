@@ -13,7 +13,7 @@ from carsclf.analysis.comparison import wilson
 from carsclf.analysis.metrics import per_class
 from carsclf.report.page import Section, Show
 from carsclf.report.served.material import Material
-from carsclf.report.words import count, listed, percent
+from carsclf.report.words import INTERVAL, count, listed, percent, tenths
 
 FEW = 5  # evaluated of a class, below which it is not named as the worst
 
@@ -30,10 +30,9 @@ def section(material: Material) -> Section:
     show: Show = {
         "true class": ("class", str),
         "evaluated": ("evaluated", count),
-        "right": ("accuracy", lambda v: percent(v, 1)),
-        "95 % from": ("low", lambda v: percent(v, 1)),
-        "to": ("high", lambda v: percent(v, 1)),
-        "right where said": ("precision", lambda v: percent(v, 1)),
+        "right": ("accuracy", tenths),
+        **INTERVAL,
+        "right where said": ("precision", tenths),
         "said": ("predictions", count),
         "most often taken for": ("taken_for", str),
     }

@@ -13,7 +13,7 @@ from carsclf.figures.served import literal
 from carsclf.report.page import Section, Show
 from carsclf.report.served.material import Material
 from carsclf.report.served.scan import BANDS
-from carsclf.report.words import count, percent
+from carsclf.report.words import INTERVAL, count, percent, tenths
 
 MOST = 4  # versions in the figure
 
@@ -38,10 +38,9 @@ def section(material: Material) -> Section:
         "confidence": ("band", str),
         "predictions": ("predictions", count),
         "evaluated": ("evaluated", count),
-        "said": ("confidence", lambda v: percent(v, 1)),
-        "right": ("accuracy", lambda v: percent(v, 1)),
-        "95 % from": ("low", lambda v: percent(v, 1)),
-        "to": ("high", lambda v: percent(v, 1)),
+        "said": ("confidence", tenths),
+        "right": ("accuracy", tenths),
+        **INTERVAL,
     }
     caption = (
         "By band of confidence, the newest version first; bands without an evaluation are left out."

@@ -12,7 +12,7 @@ from carsclf.figures.served import draw_openness
 from carsclf.inference.openness import EXCEEDED, THRESHOLD
 from carsclf.report.page import Section, Show
 from carsclf.report.served.material import Material
-from carsclf.report.words import count, percent
+from carsclf.report.words import INTERVAL, count, percent, tenths
 
 
 def section(material: Material) -> Section:
@@ -44,9 +44,8 @@ def section(material: Material) -> Section:
         "version": ("version", str),
         "with openness": ("pictures", count),
         "median": ("median", lambda v: f"{v:.3f}"),
-        f"above {THRESHOLD:g}": ("beyond", lambda v: percent(v, 1)),
-        "95 % from": ("low", lambda v: percent(v, 1)),
-        "to": ("high", lambda v: percent(v, 1)),
+        f"above {THRESHOLD:g}": ("beyond", tenths),
+        **INTERVAL,
     }
     caption = f"Of at most {material.scan.most:,} pictures of each {material.kind} and version."
     material.desk.table(made, "openness", table, caption, show)

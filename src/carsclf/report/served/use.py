@@ -11,7 +11,7 @@ from carsclf.figures.served import draw_use
 from carsclf.report.page import Section, Show
 from carsclf.report.served.material import Material
 from carsclf.report.served.scan import CLIENTS, OTHERS, Sample
-from carsclf.report.words import count, percent
+from carsclf.report.words import count, tenths
 
 TIMES: Show = {
     "seconds, median": ("p50", lambda v: f"{v:.3g}"),
@@ -44,7 +44,7 @@ def section(material: Material) -> Section:
     show = {
         "client": ("client", str),
         "predictions": ("predictions", count),
-        "share": ("share", lambda v: percent(v, 1)),
+        "share": ("share", tenths),
     } | dict(TIMES)
     caption = "Clients as they name themselves in X-Client, which nobody checks"
     caption += f"; the {CLIENTS} with most." if OTHERS in scan.clients else "."

@@ -12,10 +12,17 @@ import pandas as pd
 from carsclf.analysis.comparison import Interval, bootstrap_difference, mcnemar, newcombe
 from carsclf.report.page import Section, Show
 from carsclf.report.served.material import Material
-from carsclf.report.words import count, ends, p_value, percent, points
+from carsclf.report.words import count, ends, p_value, percent, points, tenths
 
 MOST = 6  # earlier versions
 FEW = 30  # photos, below which nothing is concluded
+GAIN: Show = {
+    "old right": ("old_accuracy", tenths),
+    "new right": ("new_accuracy", tenths),
+    "gain, points": ("gain", points),
+    "95 % from": ("low", points),
+    "to": ("high", points),
+}
 
 
 def section(material: Material) -> Section:
@@ -34,11 +41,7 @@ def section(material: Material) -> Section:
         show: Show = {
             "old version": ("old", str),
             "photos": ("photos", count),
-            "old right": ("old_accuracy", lambda v: percent(v, 1)),
-            "new right": ("new_accuracy", lambda v: percent(v, 1)),
-            "gain, points": ("gain", points),
-            "95 % from": ("low", points),
-            "to": ("high", points),
+            **GAIN,
             "McNemar p": ("p", p_value),
             "mended": ("mended", count),
             "broken": ("broken", count),
@@ -58,11 +61,7 @@ def section(material: Material) -> Section:
             "old version": ("old", str),
             "evaluated, old": ("old_n", count),
             "new": ("new_n", count),
-            "old right": ("old_accuracy", lambda v: percent(v, 1)),
-            "new right": ("new_accuracy", lambda v: percent(v, 1)),
-            "gain, points": ("gain", points),
-            "95 % from": ("low", points),
-            "to": ("high", points),
+            **GAIN,
         }
         caption = (
             "All that was evaluated of each, on different pictures: a gain may be the pictures' "
