@@ -31,9 +31,10 @@ PROTOCOL = [
 ]
 WAYS = {
     "plain": ["trainer.max_epochs=12"],
-    "resized": [
-        *("resizing=progressive", "resizing.sizes=[112]", "resizing.epochs=[5]"),
-        *("trainer.max_epochs=6", "data.batch_size=16", "optimizer.lr=1.4e-3"),
+    "shortcut": [
+        *("mode=partial", "mode.boundary=blocks.3", "mode.views=3", "augmentation=light"),
+        *("data.image_size=208", "trainer.max_epochs=8"),
+        *("data.batch_size=16", "optimizer.lr=1.4e-3"),
     ],
 }
 FASTAI = "fastai"
