@@ -160,8 +160,11 @@ def test_a_run_tells_of_its_list_and_does_not_go_on_with_another(
     run = fit(config, files.root, resume=True)
     assert run.excluded == json.loads(files.excluded.read_text()) == Run.read(files.run).excluded
     assert (run.excluded["ids"], sum(run.split_sizes.values())) == (5, 55)
-    assert open_run(files.root, How("val")).data.exclusion is not None
+    before = open_run(files.root, How("val")).data.splits
+    assert sum(map(len, before.values())) == 55
     path.write_bytes(whole + b"class 2/07.png\n")
+    assert open_run(files.root, How("val")).data.splits == before  # as they were divided
+    files.photos.unlink()  # a run of an earlier version: its splits are drawn anew
     with pytest.raises(DataError, match="is not what it was when .* was trained"):
         open_run(files.root, How("val"))
 

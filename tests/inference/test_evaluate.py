@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from carsclf.records import Predictions, RunFolder
+from tests.conftest import draw
 from tests.inference.plain import plain_probabilities
 
 AUGMENTED = [
@@ -54,3 +55,31 @@ def test_next_is_the_report(command: Callable[..., int], tiny: list[str], capfd)
     assert command("evaluate.py", "run=runs/train/two") == 0
     said = capfd.readouterr().out
     assert said.splitlines()[-1] == "next: python report.py runs=[runs/train/two]"
+
+
+def test_the_test_photos_stay_when_the_library_grows(
+    command: Callable[..., int], tiny: list[str], pictures: Path, tmp_path: Path, capfd
+) -> None:
+    asked = ("evaluate.py", "run=runs/train/one", "split=test")
+    assert command("train.py", *tiny, "name=one", "data.test_fraction=0.2") == 0
+    assert command(*asked) == 0
+    files = RunFolder(tmp_path / "runs/train/one")
+    before = Predictions.read(files.predictions("test"))
+    kept = pd.read_parquet(files.photos)
+    for seed in range(30):  # of a class more, and of one that it knows
+        draw(pictures / "class 9" / f"{seed}.png", 1, 600 + seed)
+        draw(pictures / "class 0" / f"new {seed}.png", 0, 700 + seed)
+    parts = dict(zip(kept["id"], kept["split"], strict=True))
+    (pictures / next(id for id, part in parts.items() if part == "train")).unlink()
+    capfd.readouterr()
+    assert command(*asked) == 0
+    assert "gone since: 1 train (class" in capfd.readouterr().err
+    after = Predictions.read(files.predictions("test"))
+    assert sorted(after.ids) == sorted(id for id, part in parts.items() if part == "test")
+    assert after.ids == before.ids
+    np.testing.assert_array_equal(after.probabilities, before.probabilities)
+    other = tmp_path / "other"
+    for target in range(3):
+        draw(other / f"class {target}" / "strange.png", target, 1)
+    assert command(*asked, f"root={other}") == 1
+    assert "none of the 60 photos" in capfd.readouterr().err

@@ -19,7 +19,7 @@ from carsclf.records import RunFolder
 from carsclf.training.modules import TransferModule
 from carsclf.training.prolong import prolong
 from carsclf.training.run import fit
-from tests.conftest import until
+from tests.conftest import draw, until
 
 Make = Callable[..., DictConfig]
 SCHEDULES = {
@@ -166,6 +166,22 @@ def test_other_frozen_weights_are_refused_on_resume(
     save_file(second, tmp_path / "weights.safetensors")
     with pytest.raises(CheckpointError, match="not those this run began with"):
         fit(config, tmp_path / "run", resume=True)
+
+
+def test_a_library_that_grew_is_refused_on_resume(
+    tiny: list[str], config_of: Make, pictures: Path, tmp_path: Path
+) -> None:
+    config, folder = config_of(*tiny), tmp_path / "run"
+    fit(config, folder, on_epoch=until(1))
+    draw(pictures / "class 0" / "more.png", 0, 99)
+    with pytest.raises(CheckpointError, match=r"1 more \(class 0/more.png\)"):
+        fit(config, folder, resume=True)
+    (pictures / "class 0" / "more.png").unlink()
+    away = (pictures / "class 1" / "00.png").rename(tmp_path / "away.png")
+    with pytest.raises(CheckpointError, match=r"1 gone \(class 1/00.png\)"):
+        fit(config, folder, resume=True)
+    away.rename(pictures / "class 1" / "00.png")
+    assert fit(config, folder, resume=True).finished
 
 
 def test_on_epoch_may_stop(tiny: list[str], config_of: Make, tmp_path: Path) -> None:

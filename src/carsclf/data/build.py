@@ -103,11 +103,11 @@ def build_data(
     named = ClassMapping(**(mapping or {}))
     made = read_extra(extra or (), source.class_names, named, crop=crop)
     rules = {train.stored, evaluation.stored} if packed else set()
-    packs, why = _decoded(cache, _with_made(source, made), rules, crop, margin)
+    packs, why = decoded(cache, _with_made(source, made), rules, crop, margin)
     left_out, made = _readable_made(why, made, skip=skip_unreadable)
     known = {sample.id for sample in source.samples}
     exclusion = None if exclude is None else read_exclusion(exclude, known)
-    whole = source = _readable(source, left_out, skip=skip_unreadable)
+    whole = source = readable(source, left_out, skip=skip_unreadable)
     if mapping:
         rank_zero_only(log.info)("%s", named.told(source.class_names))
         whole = source = named.applied(source)
@@ -171,7 +171,7 @@ def build_data(
     return module, list(left_out)
 
 
-def _readable(source: Source, why: Mapping[str, str], *, skip: bool) -> Source:
+def readable(source: Source, why: Mapping[str, str], *, skip: bool) -> Source:
     """The source without unreadable photos, or one line that names them."""
     if why and not skip:
         said = [f"{id} ({reason})" for id, reason in why.items()]
@@ -182,7 +182,7 @@ def _readable(source: Source, why: Mapping[str, str], *, skip: bool) -> Source:
     return source.without(why) if why else source
 
 
-def _decoded(
+def decoded(
     cache: Path, source: Source, rules: Collection[Stored], crop: str, margin: float
 ) -> tuple[dict[Stored, Pack], dict[str, str]]:
     """A pack for each rule, and why, of the ids of pictures that cannot be decoded."""
@@ -204,7 +204,7 @@ def _readable_made(
     photos, kept = dict(why), []
     for one in made:
         own = {s.id: photos.pop(s.id) for s in one.source.samples if s.id in why}
-        kept.append(Made(one.record, _readable(one.source, own, skip=skip)))
+        kept.append(Made(one.record, readable(one.source, own, skip=skip)))
     return photos, kept
 
 

@@ -3,13 +3,31 @@
 What its data hold may change afterwards: a library grows, and a split drawn anew is another.
 """
 
+import dataclasses
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from carsclf.data.samples import Sample
+from hydra.utils import instantiate
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig
+
+from carsclf.data.build import decoded, make_source, pick_workers, readable
+from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.decided import read_decisions
+from carsclf.data.extra import refuse_made
+from carsclf.data.images import check_crop
+from carsclf.data.mapping import ClassMapping
+from carsclf.data.samples import Sample, list_some, shown
 from carsclf.data.splits import Splits
-from carsclf.errors import CheckpointError
-from carsclf.files import atomic_write
+from carsclf.data.transforms import build_transforms
+from carsclf.data.wholes import Wholes
+from carsclf.errors import CheckpointError, DataError
+from carsclf.files import atomic_write, cache_root
+
+log = logging.getLogger(__name__)
 
 
 def write_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None:
@@ -32,16 +50,106 @@ def read_photos(file: Path, splits: Sequence[str], root: str | Path | None = Non
 
     Their targets mean nothing. Raises CheckpointError where the file is damaged.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows = pq.read_table(file, columns=["id", "split", "path"]).to_pylist()
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error})") from None
+    rows = _rows(file)
     places = [
         (row["id"], Path(root).expanduser() / row["id"] if root else Path(row["path"]))
         for row in rows
         if row["split"] in splits
     ]
     return [Sample(id, path, 0) for id, path in places if path.is_file()]
+
+
+def check_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None:
+    """Raises CheckpointError where a run would go on with other photos than it began with."""
+    before = Counter((row["id"], row["split"], row["class"]) for row in _rows(file))
+    now = Counter(
+        (s.id, name, class_names[s.target]) for name, part in splits.items() for s in part
+    )
+    if before == now:
+        return
+    ids, own = {id for id, *_ in now}, {id for id, *_ in before}
+    told = {
+        "more": ids - own,
+        "gone": own - ids,
+        "in another split or class": {id for id, *_ in (now - before)} & own,
+    }
+    said = [f"{len(ids)} {what} ({list_some(sorted(ids), 3)})" for what, ids in told.items() if ids]
+    raise CheckpointError(
+        f"the photos are not those that {file.parent} began with: "
+        f"{'; '.join(said) or 'others are repeated'}; "
+        "put back what changed, or train anew with another name"
+    )
+
+
+def data_of_run(config: DictConfig, file: Path, class_names: list[str]) -> CarsDataModule:
+    """The splits that a run had, however its library has changed since.
+
+    config: the run's; class_names: its model's. Photos that are gone are left out, which is said.
+    Raises DataError where all are, CheckpointError for a file that is not this model's.
+    """
+    rows, place = _rows(file), {name: i for i, name in enumerate(class_names)}
+    if strange := {row["class"] for row in rows} - place.keys():
+        raise CheckpointError(
+            f"{file} is not this model's, which lacks {list_some(sorted(strange))}"
+        )
+    source, settings = make_source(config)
+    refuse_made(source)
+    if settings.get("decisions"):
+        source = read_decisions(settings["decisions"], source.samples).turned(source)
+    read: dict[str, Any] = {key: settings[key] for key in ("crop", "margin")}
+    check_crop(source.samples, **read)
+    transforms = build_transforms(
+        settings["transform"],
+        settings["image_size"],
+        settings["interpolation"],
+        instantiate(config.augmentation),
+    )
+    rules = {each.stored for each in transforms} if settings.get("packed", True) else set()
+    packs, why = decoded(cache_root(), source, rules, **read)
+    own = {row["id"] for row in rows}
+    bad = {id: reason for id, reason in why.items() if id in own}
+    source = readable(source, bad, skip=settings["skip_unreadable"])
+    there = {sample.id: sample for sample in source.samples}
+    splits: Splits = {}
+    for row in (row for row in rows if row["id"] in there):
+        sample = dataclasses.replace(there[row["id"]], target=place[row["class"]])
+        splits.setdefault(row["split"], []).append(sample)
+    gone = {name: [r["id"] for r in rows if r["split"] == name and r["id"] not in there]
+            for name in dict.fromkeys(row["split"] for row in rows)}  # fmt: skip
+    if not splits:
+        raise DataError(
+            f"none of the {len(rows)} photos that {file.parent} was trained and judged on lies "
+            f"below {source.root}: is root= right?"
+        )
+    parts = ", ".join(f"{len(part)} {name}" for name, part in splits.items())
+    lost = [f"{len(ids)} {name} ({list_some(ids, 3)})" for name, ids in gone.items() if ids]
+    rank_zero_only(log.info)(
+        "data: %d classes, %s photos below %s, as they were divided in training%s",
+        *(len(class_names), parts, shown(str(source.root))),
+        f"; gone since: {', '.join(lost)}" if lost else "",
+    )
+    named = ClassMapping(**(settings.get("mapping") or {}))
+    return CarsDataModule(
+        splits,
+        class_names,
+        *transforms,
+        batch_size=settings["batch_size"],
+        seed=config.seed,
+        workers=pick_workers(settings["workers"], packed=bool(rules)),
+        **read,
+        protocol=source.own_protocol if settings["protocol"] == "auto" else settings["protocol"],
+        packs=packs,
+        noted=source.noted,
+        wholes=Wholes.of(class_names, named.report),
+    )
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """A row a photo: id, split, class, path. Raises CheckpointError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(file, columns=["id", "split", "class", "path"]).to_pylist()
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error})") from None

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from carsclf.analysis.metrics import metrics, per_class
 from carsclf.data.build import make_data
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.exclude import changed
+from carsclf.data.photos_of_run import data_of_run
 from carsclf.data.reference import NOTE, check_same
 from carsclf.data.views import Views
 from carsclf.errors import CheckpointError, ConfigError, DataError
@@ -60,7 +61,21 @@ def open_run(folder: Path, how: How) -> OpenRun:
     trained.data.extra = []  # no accuracy is judged on made pictures
     model = load_model(folder, device=how.device, channels_last=trained.model.channels_last)
     views = Views(model.transform, how.tta) if how.tta else None
-    data, _ = make_data(trained)  # type: ignore[arg-type]
+    if files.photos.is_file():
+        data = data_of_run(trained, files.photos, model.card.rows)  # type: ignore[arg-type]
+    else:  # of an earlier version
+        data = drawn_anew(trained, files, model)  # type: ignore[arg-type]
+    if how.split not in data.splits:
+        raise ConfigError(
+            f"split={how.split}: {folder}, of protocol {data.protocol}, has "
+            f"{', '.join(data.splits)}"
+        )
+    return OpenRun(files, model, data, views)
+
+
+def drawn_anew(trained: DictConfig, files: RunFolder, model: TrainedModel) -> CarsDataModule:
+    """The splits of a run without a list of its photos, which are the same if its data are."""
+    data, _ = make_data(trained)
     if data.class_names != model.card.rows:
         raise DataError(
             f"the photos below {trained.data.root} have {len(data.class_names)} classes that are "
@@ -68,17 +83,12 @@ def open_run(folder: Path, how: How) -> OpenRun:
         )
     if data.exclusion and changed(data.exclusion, files.excluded):
         raise DataError(
-            f"data.exclude={data.exclusion.file} is not what it was when {folder} was trained, so "
-            "its splits are others: put the old list back"
+            f"data.exclude={data.exclusion.file} is not what it was when {files.root} was trained, "
+            "so its splits are others: put the old list back"
         )
     if data.withheld:
-        check_same(data.withheld.sets, files.root / NOTE, folder)
-    if how.split not in data.splits:
-        raise ConfigError(
-            f"split={how.split}: {folder}, of protocol {data.protocol}, has "
-            f"{', '.join(data.splits)}"
-        )
-    return OpenRun(files, model, data, views)
+        check_same(data.withheld.sets, files.root / NOTE, files.root)
+    return data
 
 
 def predict_split(run: OpenRun, how: How) -> Predictions:

@@ -16,7 +16,7 @@ from carsclf.data.build import cutoff, make_data
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.decided import Decided
 from carsclf.data.exclude import Exclusion, changed
-from carsclf.data.photos_of_run import write_photos
+from carsclf.data.photos_of_run import check_photos, write_photos
 from carsclf.data.reference import NOTE, check_same
 from carsclf.data.withhold import Withheld
 from carsclf.errors import CheckpointError
@@ -93,7 +93,8 @@ def fit(
     keep_decided(pictures.decided, files)
     keep_withheld(pictures.withheld, files)
     names = pictures.class_names
-    keep_photos(pictures, files)
+    last = files.last if resume and files.last.is_file() else None
+    keep_photos(pictures, files, going_on=last is not None)
     write_too_few(pictures, cutoff(config), files)
     network, weights = make_network(config, len(names), names)
     tell(weights)
@@ -102,7 +103,6 @@ def fit(
     config, _ = settle_training(config, network, device_of(config))
     write_config(config, files)
     halves = cut_network(config, network, pictures)
-    last = files.last if resume and files.last.is_file() else None
     if config.look and last is None:
         look_at_data(pictures, folder)
     costs = [phase.size**2 for phase in phases_of(config)]  # nearly the pixels
@@ -238,11 +238,12 @@ def keep_withheld(withheld: Withheld | None, files: RunFolder) -> None:
         write_json(note, withheld.record())
 
 
-@rank_zero_only
-def keep_photos(pictures: CarsDataModule, files: RunFolder) -> None:
-    """Notes which photos are in which split; where a run goes on they are the same."""
-    if not files.photos.is_file():
-        write_photos(pictures.splits, pictures.class_names, files.photos)
+def keep_photos(pictures: CarsDataModule, files: RunFolder, *, going_on: bool) -> None:
+    """Notes which photos are in which split; a run does not go on where they are others now."""
+    if going_on and files.photos.is_file():
+        check_photos(pictures.splits, pictures.class_names, files.photos)
+    else:
+        rank_zero_only(write_photos)(pictures.splits, pictures.class_names, files.photos)
 
 
 def keep_rate(
