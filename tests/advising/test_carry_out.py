@@ -12,7 +12,7 @@ from carsclf.advising import carry_out as stage
 from carsclf.advising import curve
 from carsclf.advising.carry_out import Outcome, Watch, carry_out, in_time
 from carsclf.advising.choose import choose
-from carsclf.advising.plan import AdvicePlan, Choice
+from carsclf.advising.plan import AdvicePlan
 from carsclf.analysis.comparison import wilson
 from carsclf.records import Predictions, Run, RunFolder
 from carsclf.training.schedules import one_cycle
@@ -57,7 +57,7 @@ def test_both_models_are_judged_on_test(advice_of, quick):
 def test_a_kill_in_the_training_changes_nothing(advice_of, quick, monkeypatch, tmp_path):
     advice = planned(advice_of, **TUNED)
     carry_out(advice)
-    folder = advice.folder.root / "train" / "test_resnet-finetune-32px-3"
+    folder = advice.folder.root / "train" / AdvicePlan.read(advice.folder.plan).choice.name
     whole = (folder / "model.safetensors").read_bytes()
     before = json.loads(advice.folder.outcome.read_text())
 
@@ -110,28 +110,21 @@ def test_a_head_alone_is_the_winner_and_the_probe(advice_of, quick):
     assert outcome.difference is None
 
 
-def watch(advice, epochs: int, pace: float, left: float, **values) -> Watch:
-    choice = Choice("a", "none", "finetune", 160, epochs, 0.0, pace={"epoch": pace, "beside": 0.0})
-    advice = replace(advice, ledger=type("Clock", (), {"left": lambda self: left})())
-    return Watch(advice, replace(choice, **values), epochs, reserve=20.0)
+def watch(advice, epochs: int, left: float) -> Watch:
+    clock = type("Clock", (), {"left": lambda self: left})()
+    return Watch(replace(advice, ledger=clock), epochs, reserve=20.0)
 
 
 def test_a_training_that_is_late_is_shortened_to_what_fits(advice_of):
-    """Epochs of 10 s take 20; 80 s are left, 20 kept: 3 more of them fit after the second."""
-    late = watch(advice_of([], []), 10, 10.0, left=80.0)
-    late.spent, late.expected = 20.0, 10.0
+    """Epochs take 20 s; 80 s are left, 20 kept: 3 more of them fit after the second."""
+    late = watch(advice_of([], []), 10, left=80.0)
+    assert late(1, {}, 20.0, Path()) is False
     assert late(2, {}, 20.0, Path()) is False
     assert late.fits == 5
 
 
 def test_a_training_in_time_goes_on(advice_of):
-    assert watch(advice_of([], []), 10, 10.0, left=111.0)(1, {}, 10.0, Path()) is True
-
-
-def test_growing_pictures_are_not_taken_for_late(advice_of):
-    """8 epochs at 96, 128 and 160 px are 6.2 of them; a first one of 6.1 s is as expected."""
-    one = watch(advice_of([], []), 8, 10.0, left=77.0, growing=[96, 128])
-    assert one(1, {}, 5.5, Path()) is True
+    assert watch(advice_of([], []), 10, left=111.0)(1, {}, 10.0, Path()) is True
 
 
 def cut_after_two(advice_of, monkeypatch, fits: int) -> tuple[Path, list[str]]:

@@ -1,13 +1,15 @@
 """The choice among heads and fine-tunings, by hand; what is asked for is taken or refused."""
 
+import math
 import sys
 from dataclasses import replace
 
 import pytest
 
-from carsclf.advising.advice import read_json
-from carsclf.advising.choose import choose, fine_tunings, search_hours
-from carsclf.advising.curve import Tried
+from carsclf.advising.advice import read_json, read_rows
+from carsclf.advising.choose import choose, search_hours
+from carsclf.advising.curve import CURVE, Tried
+from carsclf.advising.options import fine_tunings
 from carsclf.advising.plan import SAME, AdvicePlan, Choice, check_latency, decide, told
 from carsclf.advising.probed import read_probed
 from carsclf.advising.times import Counts, Pace
@@ -100,10 +102,9 @@ def test_a_slower_machine_than_was_measured_spares_the_second_short_training(
     """Epochs of 30 s, where 0.9 s were measured: 187 s hold no second one of 2 beside 3 epochs."""
     tries = []
 
-    def slowly(advice, option, lengths):
-        tries.extend(lengths)
-        pace = Pace(30.0, 5.0)
-        return [Tried(replace(option, epochs=e), Short(e, 0.6, 12), 0.0, pace) for e in lengths]
+    def slowly(advice, option, epochs):
+        tries.append(epochs)
+        return Tried(replace(option, epochs=epochs), Short(epochs, 0.6, 12), 0.0, Pace(30.0, 5.0))
 
     monkeypatch.setattr(stage, "try_shortly", slowly)
     asked = {"mode": "finetune", "image_size": 96, "epochs": 4}
@@ -115,6 +116,79 @@ def test_a_slower_machine_than_was_measured_spares_the_second_short_training(
     assert one.low is not None
     assert one.high is not None
     assert one.low < 0.6 < one.high
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        (2e-3, [(2e-3, 1), (5e-4, 1), (2e-3, 2)]),
+        (5e-4, [(2e-3, 1), (5e-4, 1), (1.25e-4, 1), (5e-4, 2)]),
+        (1.25e-4, [(2e-3, 1), (5e-4, 1), (1.25e-4, 1), (3.125e-5, 1), (1.25e-4, 2)]),
+    ],
+)
+def test_slower_rates_are_tried_while_they_do_better(advice_of, monkeypatch, best, tried):
+    """As with a MobileNetV2, which the default rate does not suit."""
+    told = []
+
+    def at_rate(advice, option, epochs):
+        told.append((option.rate, epochs))
+        right = 0.6 - 0.1 * abs(math.log(option.rate / best))
+        return Tried(replace(option, epochs=epochs), Short(epochs, right, 12), 0.0, Pace(1.0, 0.0))
+
+    monkeypatch.setattr(stage, "try_shortly", at_rate)
+    asked = {"mode": "finetune", "image_size": 96, "epochs": 4, "search": False}
+    advice = advice_of([candidate("a")], [head("a", 0.5)], **asked)
+    choose(advice)
+    assert told == [(pytest.approx(rate), epochs) for rate, epochs in tried]
+    plan = AdvicePlan.read(advice.folder.plan)
+    assert plan.choice.rate == pytest.approx(best)
+    assert f"optimizer.lr={best:g}" in plan.overrides
+    assert plan.choice.rests == "complete trainings of 1 and 2 epochs"  # at that rate
+
+
+KEPT = {"boundary": "layer2", "kept_rate": 1440.0, "kept_bytes": 1000}
+"""Four times as fast as all of it: 0.03 s an epoch at 32 px, and 0.2 s for 3 views of 36."""
+
+
+def test_what_is_frozen_half_way_is_taken_where_it_allows_larger_pictures(advice_of):
+    """An epoch of all of it takes 3 s at 160 px and 5.88 s at 224: 80 s hold 26 and 13, of which
+    four short ones each leave 14 and 9. Kept, it takes 1.36 s at 224 px, after 9.8 s of keeping.
+    """
+    rows, heads = [candidate("test_resnet", **KEPT)], [head("test_resnet", 0.5)]
+    advice = advice_of(rows, heads, hours=88.5 / 3600)
+    first, second = fine_tunings(read_probed(advice.folder), Counts(36, 12, 12), advice, {}, 0)
+    assert (first.mode, first.image_size, first.boundary) == ("partial", 224, "layer2")
+    assert (second.mode, second.image_size) == ("finetune", 160)
+    assert "mode.boundary=layer2" in first.overrides
+    assert "mode.views=3" in first.overrides
+    assert first.seconds == pytest.approx(9.8 + 1.361 * first.epochs, rel=1e-3)
+    assert "mode.boundary" not in " ".join(second.overrides)
+
+
+def test_with_time_enough_all_of_it_is_trained(advice_of):
+    rows, heads = [candidate("test_resnet", **KEPT)], [head("test_resnet", 0.5)]
+    advice = advice_of(rows, heads, hours=1)
+    one, two = fine_tunings(read_probed(advice.folder), Counts(36, 12, 12), advice, {}, 0)
+    assert [(c.mode, c.image_size) for c in (one, two)] == [("finetune", 224), ("partial", 224)]
+
+
+def test_views_that_the_disk_does_not_hold_are_not_kept(advice_of, monkeypatch):
+    """3 rows of 36 and one of 12 pictures, of 1,000 bytes at 32 px; 9 times as large at 96."""
+    monkeypatch.setattr("carsclf.advising.options.room_on_disk", lambda: 120 * 9000 * 1.01)
+    rows, heads = [candidate("test_resnet", **KEPT)], [head("test_resnet", 0.5)]
+    advice = advice_of(rows, heads)
+    kept = [
+        one
+        for one in fine_tunings(read_probed(advice.folder), Counts(36, 12, 12), advice, {}, 0)
+        if one.mode == "partial"
+    ]
+    assert [one.image_size for one in kept] == [96]
+
+
+def test_freezing_half_way_is_refused_where_nothing_can_be(advice_of):
+    advice = advice_of([candidate("a")], [head("a", 0.5)], mode="partial")
+    with pytest.raises(ConfigError, match="take plan.mode=finetune"):
+        choose(advice)
 
 
 def test_what_is_asked_for_is_planned(advice_of):
@@ -133,7 +207,10 @@ def test_what_is_asked_for_is_planned(advice_of):
     assert one.low is not None
     assert one.high is not None
     assert one.low < one.top1 < one.high
-    assert len(advice.folder.curve.read_text().splitlines()) == 3  # trainings of 1 and 2 epochs
+    *short, longer = read_rows(advice.folder.curve, CURVE)
+    assert [row["epochs"] for row in (*short, longer)] == [1] * len(short) + [2]
+    assert len(short) > 1  # of several rates
+    assert one.rate == longer["rate"] == max(short, key=lambda row: row["top1"])["rate"]
     assert plan.asked == advice.plan
     printed = "\n".join(told(plan, "python advise.py resume=there"))
     assert "test_resnet at 32 px, finetune, 4 epochs" in printed

@@ -17,12 +17,14 @@ from carsclf.terminal import terminal
 
 CANDIDATES = (
     *("name", "weights", "origin", "licence", "parameters", "image_size"),
-    *("predict_rate", "answer_ms", "train_rate", "memory_mb", "skipped"),
+    *("predict_rate", "answer_ms", "train_rate", "memory_mb"),
+    *("boundary", "kept_rate", "kept_bytes", "skipped"),
 )
 """Columns of candidates.csv. weights: as `model.weights` takes them; origin: where they were found;
 licence: as stated, else unknown; pictures a second in batches, and trained; milliseconds of one
-answer alone; MB at the peak of a training step; skipped: why, or empty. What was not measured is
-empty."""
+answer alone; MB at the peak of a training step; the place up to which it may be frozen and its
+outputs kept, or empty, pictures a second then trained, bytes kept of each; skipped: why, or empty.
+What was not measured is empty."""
 PROBE = (
     *("candidate", "image_size", "pooling", "penalty", "share", "images", "top1", "low", "high"),
     *("seconds", "dropped"),
@@ -148,7 +150,17 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The rows that finished in earlier sittings, texts never missing; without a file, none."""
-    texts = ("name", "candidate", "weights", "origin", "licence", "pooling", "skipped", "dropped")
+    texts = (
+        "name",
+        "candidate",
+        "weights",
+        "origin",
+        "licence",
+        "pooling",
+        "skipped",
+        "dropped",
+        "boundary",
+    )
     if not path.is_file():
         return pd.DataFrame(columns=list(columns))
     try:

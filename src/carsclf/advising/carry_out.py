@@ -11,7 +11,6 @@ from carsclf.advising.advice import Advice, say
 from carsclf.advising.curve import composed, trained
 from carsclf.advising.plan import AdvicePlan, Choice
 from carsclf.advising.speed import predicting
-from carsclf.advising.times import grown
 from carsclf.analysis.comparison import bootstrap_difference, wilson
 from carsclf.figures.cost import hours
 from carsclf.files import JsonRecord
@@ -106,32 +105,23 @@ class Watch:
     """Tells after each epoch whether the training still fits, and what would."""
 
     advice: Advice
-    choice: Choice
     horizon: int
     reserve: float
     spent: float = 0.0
-    expected: float = 0.0
+    """Seconds of the epochs of this sitting, of which there were `told`."""
+    told: int = 0
     fits: int | None = None
     """A shorter horizon, where it is late."""
 
     def __call__(self, epoch: int, metrics: dict[str, float], seconds: float, last: Path) -> bool:
         self.spent += seconds
-        self.expected += self._ahead(epoch) - self._ahead(epoch - 1)
-        slower, left = self.spent / max(self.expected, 1e-9), self.advice.ledger.left()
-        room = (left - self.reserve) / slower + self._ahead(epoch)
-        if epoch >= self.horizon or self._ahead(self.horizon) <= room:
+        self.told += 1
+        room = self.advice.ledger.left() - self.reserve
+        fits = epoch + int(room * self.told / max(self.spent, 1e-9))
+        if epoch >= self.horizon or fits >= self.horizon:
             return True
-        lengths = range(self.horizon - 1, epoch, -1)
-        self.fits = next((e for e in lengths if self._ahead(e) <= room), epoch)
+        self.fits = max(epoch, fits)
         return False
-
-    def _ahead(self, epochs: int) -> float:
-        """Seconds that so many of the horizon's epochs were expected to take."""
-        one = self.choice
-        whole = grown(self.horizon, one.growing, one.image_size)
-        short = self.horizon - whole  # what growing saves, all of it in the first half
-        saved = short * min(1.0, epochs / max(1.0, self.horizon / 2))
-        return one.measured.epoch * (epochs - saved)
 
 
 def in_time(advice: Advice, choice: Choice, folder: Path, reserve: float) -> list[str]:
@@ -147,7 +137,7 @@ def in_time(advice: Advice, choice: Choice, folder: Path, reserve: float) -> lis
     told = [*advice.overrides, *choice.overrides]
     while True:
         horizon = int(config.trainer.max_epochs)
-        watch = Watch(advice, choice, horizon, reserve)
+        watch = Watch(advice, horizon, reserve)
         run = fit(config, folder, resume=True, on_epoch=watch, overrides=told)
         told = None
         if run.finished:

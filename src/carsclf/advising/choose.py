@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import timm
-
 from carsclf.advising.advice import (
     Advice,
     finished_stages,
     say,
 )
 from carsclf.advising.curve import Tried, try_shortly, write_curve
+from carsclf.advising.options import fine_tunings, too_long
 from carsclf.advising.plan import (
     AdvicePlan,
     Choice,
@@ -23,17 +22,13 @@ from carsclf.advising.plan import (
 )
 from carsclf.advising.probed import Probed, counts_of, read_probed
 from carsclf.advising.times import (
-    ENOUGH,
     LEAST,
     PAGE,
-    SIZES,
     SPARE,
     Counts,
     Pace,
-    best_size,
     most_epochs,
     shorter,
-    smaller,
 )
 from carsclf.analysis.forecast import forecast, repeated
 from carsclf.errors import ConfigError
@@ -41,12 +36,11 @@ from carsclf.figures.cost import hours
 from carsclf.files import write_json
 from carsclf.options.command_line import argument
 
-TWO = 20
-"""Epochs that must fit before a second network is tried, which costs a sixth of them."""
-GROW = 8
-"""Epochs below which pictures do not grow: each size would have but one."""
-DOUBT = 1.5
-"""How much longer than the time left a training may seem before it was tried, and be tried."""
+TWO = 40
+"""Epochs that must fit before a second fine-tuning is tried, which costs a fifth of them."""
+SLOWER = 4
+"""By which rates are divided while that does better: the default suits some networks only
+(experiments/adapt)."""
 SEARCHED = 6
 """Full trainings that the time must hold before a search is worth it: the first, a final of at
 least two, and as many again to search with."""
@@ -100,21 +94,40 @@ def tuned_of(
     """Fine-tunings that fit: the best one or two with a forecast, as they are tried."""
     options = fine_tunings(probed, counts, advice, asked, reserve)
     rivals = options[: 2 if options and options[0].epochs >= TWO else 1]
-    tried: list[list[Tried]] = []
+    all_tried, tuned = [], []
     for option in rivals:
-        short = shorter(option.epochs, counts.train)
-        own = try_shortly(advice, option, [short])
-        tried.append(own)
-        least = own[0].pace.training(2 * short) + own[0].pace.training(LEAST)
-        if least <= ahead(advice, own[0].pace, counts, reserve):  # else it is slower than measured
-            own += try_shortly(advice, option, [2 * short])
-        write_curve(advice.folder.curve, [one for each in tried for one in each])
-    tuned = [
-        long_enough(advice, option, shorts, counts, reserve, asked)
-        for option, shorts in zip(rivals, tried, strict=True)
-    ]
-    fitting = [one for one in tuned if one.epochs >= LEAST or "epochs" in asked]
+        own: list[Tried] = []
+        for one in tries(advice, option, counts, reserve):
+            own.append(one)
+            write_curve(advice.folder.curve, [*all_tried, *own])
+        all_tried += own
+        tuned.append(own)
+    long = [long_enough(advice, own, counts, reserve, asked) for own in tuned]
+    fitting = [one for one in long if one.epochs >= LEAST or "epochs" in asked]
     return [*fitting, *options[len(rivals) :]]
+
+
+def tries(advice: Advice, option: Choice, counts: Counts, reserve: float) -> Iterator[Tried]:
+    """Short trainings: at slower rates while they do better, and at the best one twice as long.
+
+    What would leave no time for a training is left out.
+    """
+    short = shorter(option.epochs, counts.train)
+
+    def fits(pace: Pace, epochs: int) -> bool:
+        least = pace.training(epochs) + pace.training(LEAST)
+        return least <= ahead(advice, pace, counts, reserve)
+
+    best = try_shortly(advice, option, short)
+    yield best
+    while best.choice.rate is not None and fits(best.pace, 3 * short):
+        one = try_shortly(advice, replace(best.choice, rate=best.choice.rate / SLOWER), short)
+        yield one
+        if one.short.top1 <= best.short.top1:
+            break
+        best = one
+    if fits(best.pace, 2 * short):
+        yield try_shortly(advice, best.choice, 2 * short)
 
 
 def forget_plan(advice: Advice) -> None:
@@ -145,66 +158,26 @@ def frozen_heads(probed: Sequence[Probed], counts: Counts, latency: float | None
     ]  # fmt: skip
 
 
-def fine_tunings(
-    probed: Sequence[Probed],
-    counts: Counts,
-    advice: Advice,
-    asked: Mapping[str, Any],
-    reserve: float,
-) -> list[Choice]:
-    """One for each network that fits, the most promising first: enough epochs, size, its head.
-
-    Raises ConfigError for far more epochs than fit.
-    """
-    found = []
-    for one in probed:
-        sizes = list(_sizes(one, asked, advice.latency_ms))
-        if not sizes:
-            continue
-        room = advice.ledger.left() * (1 - SPARE) - reserve
-        room -= one.rates.judging(counts, max(sizes))
-        size, epochs = best_size(one.rates, counts, room, sizes)
-        epochs = asked.get("epochs", epochs)
-        if epochs:
-            seconds = epochs * one.rates.epoch(counts, size)
-            if "epochs" in asked and seconds > DOUBT * max(0.0, room):
-                pace = Pace(one.rates.epoch(counts, size), 0.0)
-                said = f"{one.name} at {size} px"
-                raise ConfigError(
-                    _too_long(
-                        advice, said, epochs, pace, pace.fits(room, most_epochs(counts.train))
-                    )
-                )
-            mode = asked.get("mode", "finetune")
-            choice = Choice(one.name, one.weights, mode, size, epochs, seconds)
-            found.append((min(epochs, ENOUGH), size, one.top1, choice))
-    return [choice for *_, choice in sorted(found, key=lambda f: f[:3], reverse=True)]
-
-
 def long_enough(
-    advice: Advice, option: Choice, tried: Sequence[Tried], counts: Counts, reserve: float,
-    asked: Mapping[str, Any],
-) -> Choice:  # fmt: skip
-    """The option with the epochs that fit what is left now, at the pace it had, and its forecast.
+    advice: Advice, tried: Sequence[Tried], counts: Counts, reserve: float, asked: Mapping[str, Any]
+) -> Choice:
+    """What was tried last with the epochs that fit what is left, at its pace, and its forecast.
 
     Raises ConfigError where more were asked for.
     """
-    pace = max(tried, key=lambda one: one.short.epochs).pace
+    longest = max(tried, key=lambda one: (one.short.epochs, one.short.top1))
+    option, pace = longest.choice, longest.pace
+    own = [one.short for one in tried if one.choice.rate == option.rate]
     seconds = ahead(advice, pace, counts, reserve)
-    most = most_epochs(counts.train)
-    epochs, growing = pace.fits(seconds, most), []
-    if option.mode == "finetune" and GROW <= epochs < most and "epochs" not in asked:
-        growing = smaller(option.image_size)
-        epochs = pace.fits(seconds, most, growing, option.image_size)
+    epochs = pace.fits(seconds, most_epochs(counts.train))
     if "epochs" in asked:
         if pace.training(asked["epochs"]) > seconds:
-            said = f"{option.network} at {option.image_size} px"
-            raise ConfigError(_too_long(advice, said, asked["epochs"], pace, epochs))
+            option = replace(option, epochs=asked["epochs"])
+            raise ConfigError(too_long(advice, option, pace, epochs))
         epochs = asked["epochs"]
-    seconds = pace.training(epochs, growing, option.image_size)
-    likely = forecast([one.short for one in tried], epochs, counts.judge)
-    lengths = " and ".join(str(one.short.epochs) for one in tried)
-    choice = replace(option, epochs=epochs, growing=growing, seconds=seconds, pace=asdict(pace))
+    likely = forecast(own, epochs, counts.judge)
+    lengths = " and ".join(str(short.epochs) for short in own)
+    choice = replace(option, epochs=epochs, seconds=pace.training(epochs), pace=asdict(pace))
     return choice.expecting(likely, f"complete trainings of {lengths} epochs")
 
 
@@ -244,30 +217,10 @@ def search_hours(
     return None
 
 
-def _sizes(one: Probed, asked: Mapping[str, Any], latency: float | None) -> Iterator[int]:
-    """What a network may be trained at: what was asked for, or those that answer in time."""
-    if "image_size" in asked:
-        yield int(asked["image_size"])
-        return
-    fixed = getattr(timm.get_pretrained_cfg(one.name), "fixed_input_size", False)
-    for size in (one.rates.size,) if fixed else SIZES:
-        if latency is None or one.answer(size) <= latency:
-            yield size
-
-
 def _head_seconds(probed: Sequence[Probed], head: Choice, counts: Counts) -> float:
     """To train the head as a run of its own, and to judge it."""
     one = next(p for p in probed if p.name == head.network)
     return one.seconds / 2 + one.rates.judging(counts, one.image_size)
-
-
-def _too_long(advice: Advice, what: str, epochs: int, pace: Pace, fits: int) -> str:
-    return (
-        f"plan.epochs={epochs}: {what} takes about "
-        f"{hours(pace.training(epochs) / 3600)} for them, and "
-        f"{hours(max(0.0, advice.ledger.left()) / 3600)} are left: plan.epochs={fits} fits, or a "
-        "smaller plan.image_size, or ask anew with more hours="
-    )
 
 
 def _too_little(advice: Advice, asked: Mapping[str, Any], heads: Sequence[Choice]) -> str:

@@ -19,9 +19,12 @@ from carsclf.training.checks import check_training
 from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
 
-CURVE = ("network", "mode", "image_size", "epochs", "top1", "images", "seconds", "pace", "beside")
-"""Columns of curve.csv, a row a complete short training: top-1 on validation, seconds of all,
-of its last epoch, and of what was no epoch."""
+CURVE = (
+    *("network", "mode", "image_size", "rate", "epochs", "top1", "images"),
+    *("seconds", "pace", "beside"),
+)
+"""Columns of curve.csv, a row a complete short training: `optimizer.lr`, top-1 on validation,
+seconds of all, of its last epoch, and of what was no epoch."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Tried:
             "network": one.network,
             "mode": one.mode,
             "image_size": one.image_size,
+            "rate": one.rate,
             "epochs": one.epochs,
             "top1": self.short.top1,
             "images": self.short.images,
@@ -48,20 +52,16 @@ class Tried:
         }
 
 
-def try_shortly(advice: Advice, choice: Choice, lengths: Sequence[int]) -> list[Tried]:
-    """Trains `choice` once for each number of epochs, to the end of a schedule of that length."""
-    tried = []
-    for epochs in lengths:
-        one = replace(choice, epochs=epochs, growing=[])
-        folder = advice.folder.root / "short" / one.name
-        run = trained(advice, one, folder)
-        done = _tried(one, run, folder)
-        say(
-            f"tried: {one.network}, {one.mode} at {one.image_size} px for {epochs} "
-            f"epoch{'s' * (epochs > 1)}: {done.short.top1:.1%} in {hours(done.seconds / 3600)}"
-        )
-        tried.append(done)
-    return tried
+def try_shortly(advice: Advice, choice: Choice, epochs: int) -> Tried:
+    """Trains `choice` once for so many epochs, to the end of a schedule of that length."""
+    one = replace(choice, epochs=epochs)
+    folder = advice.folder.root / "short" / one.name
+    done = _tried(one, trained(advice, one, folder), folder)
+    say(
+        f"tried: {one.network}, {one.mode} at {one.image_size} px, rate {one.rate:g}, for {epochs} "
+        f"epoch{'s' * (epochs > 1)}: {done.short.top1:.1%} in {hours(done.seconds / 3600)}"
+    )
+    return done
 
 
 def trained(advice: Advice, choice: Choice, folder: Path) -> Run:

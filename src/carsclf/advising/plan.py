@@ -35,7 +35,12 @@ class Choice:
     rests: str = ""
     pooling: str = "default"
     penalty: float | None = None
-    growing: list[int] = field(default_factory=list)
+    boundary: str = ""
+    """Of mode=partial: what lies below is frozen, and its outputs are kept."""
+    views: list[str] = field(default_factory=list)
+    """Of mode=partial: overrides, of how many views are kept and how they change."""
+    rate: float | None = None
+    """`optimizer.lr`; None: a head's, which is solved for."""
     pace: dict[str, float] = field(default_factory=dict)
     """Of a training by epochs; see `carsclf.advising.times.Pace`."""
 
@@ -43,7 +48,8 @@ class Choice:
     def name(self) -> str:
         """Of its run folder."""
         length = "" if self.mode == "freeze" else f"-{self.epochs}"
-        return f"{self.network}-{self.mode}-{self.image_size}px{length}"
+        rate = "" if self.rate is None else f"-lr{self.rate:g}"
+        return f"{self.network}-{self.mode}-{self.image_size}px{length}{rate}"
 
     @property
     def measured(self) -> Pace:
@@ -61,15 +67,10 @@ class Choice:
             if self.penalty is not None:
                 lines.append(f"optimizer.weight_decay={self.penalty}")
             return lines
-        if self.mode == "partial":  # of what is frozen the rows are kept
-            return [*lines, f"trainer.max_epochs={self.epochs}"]
-        if self.growing:
-            shares = ",".join(["0.25"] * len(self.growing))
-            sizes = ",".join(map(str, self.growing))
-            lines += [
-                *("resizing=progressive", f"resizing.sizes=[{sizes}]"),
-                f"resizing.epochs=[{shares}]",
-            ]
+        if self.mode == "partial":
+            lines += [f"mode.boundary={self.boundary}", *self.views]
+        if self.rate is not None:
+            lines.append(f"optimizer.lr={self.rate:g}")
         return [*lines, f"trainer.max_epochs={self.epochs}"]
 
     def expecting(self, likely: Interval, rests: str) -> "Choice":
@@ -187,8 +188,8 @@ def told(plan: AdvicePlan, again: str) -> list[str]:
     one = plan.choice
     how = {"freeze": f"a head on frozen features (pooling {one.pooling})"}
     work = how.get(one.mode, f"{one.mode}, {one.epochs} epochs")
-    if one.growing:
-        work += f", growing from {one.growing[0]} px"
+    if one.boundary:
+        work += f", frozen up to {one.boundary}"
     ahead = told_hours(one.seconds / 3600)
     lines = [
         f"plan: {one.network} at {one.image_size} px, {work}; about {ahead} of the "

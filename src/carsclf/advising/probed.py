@@ -1,6 +1,8 @@
 """What the probes and the measurements came to, as the choice reads it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from carsclf.advising.advice import CANDIDATES, PROBE, AdviceFolder, read_json, read_rows
 from carsclf.advising.times import Counts, Rates
@@ -21,6 +23,27 @@ class Probed:
     whole: bool
     """Whether it saw all training pictures, and was not dropped."""
     seconds: float
+    boundary: str = ""
+    kept: Rates | None = None
+    """Where it is frozen up to the boundary, and what that says is kept."""
+    kept_bytes: int = 0
+    """Of a picture at `rates.size`."""
+
+    def trained(self, mode: str) -> Rates:
+        """Its speeds in a mode that it has."""
+        rates = self.kept if mode == "partial" else self.rates
+        assert rates is not None
+        return rates
+
+    def keeping(self, counts: Counts, views: int, size: int) -> float:
+        """Seconds until all views of the training pictures are kept, and those of validation."""
+        pixels = (size / self.rates.size) ** 2
+        return (views * counts.train + counts.val) / self.rates.predict * pixels
+
+    def room(self, counts: Counts, views: int, size: int) -> float:
+        """Bytes that they take."""
+        pixels = (size / self.rates.size) ** 2
+        return (views * counts.train + counts.val) * self.kept_bytes * pixels
 
     def answer(self, size: int) -> float:
         """Milliseconds of one answer at that size, which go with the pixels."""
@@ -47,9 +70,19 @@ def read_probed(folder: AdviceFolder) -> list[Probed]:
                 penalty=row["penalty"],
                 whole=row["share"] >= 1 and not row["dropped"],
                 seconds=sum(row["seconds"] for row in own),
+                boundary=speed["boundary"] or "",
+                kept=_kept(speed),
+                kept_bytes=int(speed["kept_bytes"] or 0),
             )
         )
     return sorted(found, key=lambda one: (one.whole, one.top1), reverse=True)
+
+
+def _kept(speed: Mapping[str, Any]) -> Rates | None:
+    """Of pictures that only pass what is above the boundary: forward alone thrice as fast."""
+    if not speed["kept_rate"]:
+        return None
+    return Rates(int(speed["image_size"]), speed["kept_rate"], 3 * speed["kept_rate"])
 
 
 def counts_of(folder: AdviceFolder) -> Counts:

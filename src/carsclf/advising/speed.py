@@ -1,11 +1,12 @@
 """What a network costs on this machine: a short measurement, a second for each figure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from carsclf.advising.shortcut import half_way
 from carsclf.errors import ConfigError
 from carsclf.machine.memory import free_memory, peak_memory
 from carsclf.machine.timing import Step, affordable, pace
@@ -22,12 +23,19 @@ class NoRoom(ConfigError):
 
 @dataclass(frozen=True)
 class Speed:
-    """Pictures a second in batches, milliseconds of one answer, pictures a second trained, MB."""
+    """Pictures a second in batches, milliseconds of one answer, pictures a second trained, MB.
+
+    boundary: up to which it may be frozen; then pictures a second trained on what is kept, and
+    bytes kept of each. Empty and None where it cannot be cut.
+    """
 
     predict_rate: float
     answer_ms: float
     train_rate: float
     memory_mb: float | None  # None: nothing here tells
+    boundary: str = ""
+    kept_rate: float | None = None
+    kept_bytes: int | None = None
 
 
 def measured(config: DictConfig, network: nn.Module, device: torch.device) -> Speed:
@@ -52,7 +60,18 @@ def measured(config: DictConfig, network: nn.Module, device: torch.device) -> Sp
     needed = extrapolated({2: peak, pictures: higher}, config.data.batch_size)
     check_room(needed, room, f"with data.batch_size={config.data.batch_size}")
     seconds = pace(step, device, SECONDS)
-    return Speed(rate, answer, pictures / seconds, None if needed is None else needed / 1e6)
+    found = Speed(rate, answer, pictures / seconds, None if needed is None else needed / 1e6)
+    place = half_way(network.cpu(), config.data.image_size)  # networks are cut where they are made
+    if place is None:
+        return found
+    boundary, kept_bytes = place
+    kept = timed_steps(config, network, boundary, cached=True)([choice], device, pictures)[choice]
+    return replace(
+        found,
+        boundary=boundary,
+        kept_rate=pictures / pace(kept, device, SECONDS),
+        kept_bytes=kept_bytes,
+    )
 
 
 def predicting(

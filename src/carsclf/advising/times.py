@@ -1,7 +1,7 @@
 """How long trainings will take, and which fit: arithmetic on measured rates, in seconds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 SIZES = (96, 128, 160, 224)
@@ -61,34 +61,12 @@ class Pace:
     epoch: float
     beside: float
 
-    def training(self, epochs: int, growing: Sequence[int] = (), size: int = 1) -> float:
-        """Seconds of a training; growing: the sizes before `size` (see `grown`)."""
-        return self.beside + self.epoch * grown(epochs, growing, size)
+    def training(self, epochs: int) -> float:
+        return self.beside + self.epoch * epochs
 
-    def fits(self, seconds: float, most: int, growing: Sequence[int] = (), size: int = 1) -> int:
+    def fits(self, seconds: float, most: int) -> int:
         """The most epochs, up to `most`, that so many seconds hold."""
-        lengths = range(most, 0, -1)
-        return next((e for e in lengths if self.training(e, growing, size) <= seconds), 0)
-
-
-def grown(epochs: int, growing: Sequence[int], size: int) -> float:
-    """What a training of growing pictures costs, in epochs of the last size.
-
-    A quarter at each of the smaller sizes (ends rounded down, as `resizing=progressive` does). A
-    tenth of an epoch stays as it is, as validation has the last size.
-    """
-    ends = [math.floor(epochs * 0.25 * (i + 1)) for i in range(len(growing))]
-    whole, before = float(epochs), 0
-    for small, end in zip(growing, ends, strict=True):
-        whole -= (end - before) * 0.9 * (1 - (small / size) ** 2)
-        before = end
-    return whole
-
-
-def smaller(size: int) -> list[int]:
-    """The sizes that a training of growing pictures begins with; none where it would not pay."""
-    below = [s for s in SIZES if s < size]
-    return below[-2:] if len(below) >= 2 else []
+        return next((e for e in range(most, 0, -1) if self.training(e) <= seconds), 0)
 
 
 def most_epochs(images: int) -> int:
@@ -103,21 +81,30 @@ def shorter(epochs: int, images: int) -> int:
 
 
 def split_epochs(total: int, images: int) -> tuple[int, int]:
-    """Of the epochs that fit: the shorter of two short trainings, and what they leave.
+    """Of the epochs that fit: those of the shortest trainings tried, and what all tries leave.
 
-    The other one is twice as long, so that both are about a sixth of all. (0, 0) where too few fit.
+    Those are a short one at each of two rates, and one twice as long: a fifth of all or a little
+    more. (0, 0) where too few fit.
     """
     enough = max(total // 18, math.ceil(TRIED / max(1, images)))
-    short = max(1, min(enough, total // 6))
-    left = min(most_epochs(images), total - 3 * short)
+    short = max(1, min(enough, total // 7))
+    left = min(most_epochs(images), total - 4 * short)
     return (short, left) if left >= LEAST else (0, 0)
 
 
 def best_size(
-    rates: Rates, counts: Counts, seconds: float, sizes: Sequence[int]
+    rates: Rates,
+    counts: Counts,
+    seconds: float,
+    sizes: Sequence[int],
+    before: Callable[[int], float] = lambda size: 0.0,
 ) -> tuple[int, int]:
-    """The largest of the sizes at which ENOUGH epochs fit, else the one that holds most; epochs."""
-    held = {s: split_epochs(int(seconds / rates.epoch(counts, s)), counts.train)[1] for s in sizes}
+    """The largest of the sizes at which ENOUGH epochs fit, else the one that holds most; epochs.
+
+    before: seconds that pass at a size before its first epoch.
+    """
+    epochs = {s: int(max(0.0, seconds - before(s)) / rates.epoch(counts, s)) for s in sizes}
+    held = {size: split_epochs(fit, counts.train)[1] for size, fit in epochs.items()}
     enough = [s for s in sizes if held[s] >= ENOUGH]
     size = max(enough) if enough else max(sizes, key=lambda s: (held[s], -s))
     return size, held[size]

@@ -81,10 +81,14 @@ class Material:
         known = [c for c in self.plan.choices if c.mode != "freeze" and c.top1 is not None]
         return max(known, key=lambda one: one.top1 or 0, default=None)
 
+    def tried(self, choice: Choice) -> pd.DataFrame:
+        """The rows of curve.csv that are of it, but for their epochs."""
+        same = "network == @choice.network and mode == @choice.mode and rate == @choice.rate"
+        return self.curve.query(same)
+
     def shorts(self, choice: Choice) -> list[Short]:
         """What was tried of it, and its whole training, where that was the plan."""
-        table = self.curve[(self.curve["network"] == choice.network)
-                           & (self.curve["mode"] == choice.mode)]  # fmt: skip
+        table = self.tried(choice)
         columns = (table[name].tolist() for name in ("epochs", "top1", "images"))
         shorts = [Short(int(e), float(top1), int(n)) for e, top1, n in zip(*columns, strict=True)]
         if choice.name == self.plan.choice.name and not self.outcome.study:

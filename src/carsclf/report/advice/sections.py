@@ -132,13 +132,14 @@ def candidates(material: Material, desk: Desk) -> Section:
         "got a linear head on their frozen features.",
     )  # fmt: skip
     desk.table(one, "candidates", had, "Accuracy of the best head on validation, with the most "
-               "pictures it was given; speeds for one answer alone, in batches, and trained, "
-               "measured here for seconds. M: millions of parameters.", {
+               "pictures it was given; speeds for one answer alone, in batches, and trained whole "
+               "or half frozen, measured here for seconds. M: millions of parameters.", {
         "network": ("name", str), "pixels": ("image_size", _whole),
         "frozen head": ("top1", tenths),
         "95 %": ("ends", str), "probed in": ("probed", _seconds),
         "ms an answer": ("answer_ms", _three), "pictures/s": ("predict_rate", _three),
-        "trained/s": ("train_rate", _three), "M": ("parameters", _millions),
+        "trained/s": ("train_rate", _three), "half frozen": ("kept_rate", _three),
+        "M": ("parameters", _millions),
         "licence": ("licence", str),
     })  # fmt: skip
     dropped = _dropped(material)
@@ -164,7 +165,7 @@ def epochs(material: Material, desk: Desk) -> Section:
         return one
     own = tuned.name == material.plan.choice.name and not material.outcome.study
     end = 2 * max(tuned.epochs, material.training.epochs if own else 0, 2)
-    tried = material.curve[material.curve["network"] == tuned.network]
+    tried = material.tried(tuned)
     lengths = np.arange(int(tried["epochs"].max()), end + 1)
     ahead = [material.foretold(tuned, int(e), at_end=False) for e in lengths]
     table = pd.DataFrame([{"epochs": e, "top1": a.value, "low": a.low, "high": a.high}

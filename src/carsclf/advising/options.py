@@ -1,0 +1,142 @@
+"""Fine-tunings that fit into the time that is left, before any was tried."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import timm
+
+from carsclf.advising.advice import Advice
+from carsclf.advising.plan import Choice
+from carsclf.advising.probed import Probed
+from carsclf.advising.shortcut import kept_views, room_on_disk, views_in
+from carsclf.advising.times import ENOUGH, SIZES, SPARE, Counts, Pace, best_size, most_epochs
+from carsclf.errors import ConfigError
+from carsclf.figures.cost import hours
+
+DOUBT = 1.5
+"""How much longer than the time left a training may seem before it was tried, and be tried."""
+
+
+def fine_tunings(
+    probed: Sequence[Probed],
+    counts: Counts,
+    advice: Advice,
+    asked: Mapping[str, Any],
+    reserve: float,
+) -> list[Choice]:
+    """One for each network and mode that fits, the most promising first.
+
+    That is the one with enough epochs, then with the larger pictures, then the one of which all is
+    trained, then with the better head. Raises ConfigError where none holds the epochs asked for,
+    and for mode=partial where nothing can be frozen so.
+    """
+    views = kept_views(advice) if any(one.kept for one in probed) else None
+    if asked.get("mode") == "partial" and views is None:
+        raise ConfigError(
+            "plan.mode=partial: no candidate can be frozen half way here, or the training's own "
+            "settings exclude it (resizing, unfreezing, cutmix): take plan.mode=finetune"
+        )
+    room = advice.ledger.left() * (1 - SPARE) - reserve
+    found: list[tuple[Choice, float]] = []
+    refused = None
+    for one in probed:
+        options = [_whole(one, advice, counts, room, asked)]
+        if one.kept and views:
+            options.append(_partial(one, views, advice, counts, room, asked))
+        for choice in options:
+            if choice is None or asked.get("mode", choice.mode) != choice.mode:
+                continue
+            if "epochs" in asked and choice.seconds > DOUBT * max(0.0, room):
+                fits = choice.measured.fits(room, most_epochs(counts.train))
+                refused = refused or too_long(advice, choice, choice.measured, fits)
+                continue
+            found.append((choice, one.top1))
+    if refused and not found:
+        raise ConfigError(refused)
+
+    def promise(option: tuple[Choice, float]) -> tuple[float, ...]:
+        one, head = option
+        return min(one.epochs, ENOUGH), one.image_size, one.mode == "finetune", head
+
+    return [choice for choice, _ in sorted(found, key=promise, reverse=True)]
+
+
+def _whole(
+    one: Probed, advice: Advice, counts: Counts, room: float, asked: Mapping[str, Any]
+) -> Choice | None:
+    """All of it trained, at the size that suits the time; None where nothing fits."""
+    sizes = list(_sizes(one, asked, advice.latency_ms))
+    if not sizes:
+        return None
+    room -= one.rates.judging(counts, max(sizes))
+    size, epochs = best_size(one.rates, counts, room, sizes)
+    return _choice(one, "finetune", size, asked.get("epochs", epochs), advice,
+                   Pace(one.rates.epoch(counts, size), 0.0))  # fmt: skip
+
+
+def _partial(
+    one: Probed,
+    views: list[str],
+    advice: Advice,
+    counts: Counts,
+    room: float,
+    asked: Mapping[str, Any],
+) -> Choice | None:
+    """Frozen half way, with kept views."""
+    many, disk = views_in(views), room_on_disk()
+    sizes = [
+        size
+        for size in _sizes(one, asked, advice.latency_ms)
+        if one.room(counts, many, size) <= disk
+    ]
+    if not sizes or one.kept is None:
+        return None
+
+    def keeping(size: int) -> float:
+        return one.keeping(counts, many, size)
+
+    room -= one.rates.judging(counts, max(sizes))
+    size, epochs = best_size(one.kept, counts, room, sizes, keeping)
+    pace = Pace(one.kept.epoch(counts, size), keeping(size))
+    return _choice(one, "partial", size, asked.get("epochs", epochs), advice, pace, views)
+
+
+def _choice(
+    one: Probed,
+    mode: str,
+    size: int,
+    epochs: int,
+    advice: Advice,
+    pace: Pace,
+    views: Sequence[str] = (),
+) -> Choice | None:
+    if not epochs:
+        return None
+    return Choice(
+        *(one.name, one.weights, mode, size, epochs, pace.training(epochs)),
+        boundary=one.boundary if views else "",
+        views=list(views),
+        rate=float(advice.training.optimizer.lr),
+        pace=vars(pace),
+    )
+
+
+def _sizes(one: Probed, asked: Mapping[str, Any], latency: float | None) -> Iterator[int]:
+    """What a network may be trained at: what was asked for, or those that answer in time."""
+    if "image_size" in asked:
+        yield int(asked["image_size"])
+        return
+    fixed = getattr(timm.get_pretrained_cfg(one.name), "fixed_input_size", False)
+    for size in (one.rates.size,) if fixed else SIZES:
+        if latency is None or one.answer(size) <= latency:
+            yield size
+
+
+def too_long(advice: Advice, choice: Choice, pace: Pace, fits: int) -> str:
+    """That the epochs asked for do not fit, and how many do."""
+    return (
+        f"plan.epochs={choice.epochs}: {choice.network} at {choice.image_size} px takes about "
+        f"{hours(pace.training(choice.epochs) / 3600)} for them, and "
+        f"{hours(max(0.0, advice.ledger.left()) / 3600)} are left: plan.epochs={fits} fits, or a "
+        "smaller plan.image_size, or ask anew with more hours="
+    )
