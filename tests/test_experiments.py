@@ -302,6 +302,24 @@ def tricks(folder: Path) -> Rows:
     return rows
 
 
+def times_to_85(folder: Path) -> Rows:
+    """Of each way, plain first: when it passed 85 % and after how long, and what it ended at."""
+    table: Any = read(folder, "results.csv")
+    rows, first = [], None
+    for _, own in table.groupby("way", sort=False):
+        passed = [g[g["top1"] >= 0.85].head(1) for _, g in own.groupby("seed")]
+        ends = [100 * g["top1"].iloc[-1] for _, g in own.groupby("seed")]
+        timed = own.dropna(subset=["seconds"])
+        at = float(timed[timed["top1"] >= 0.85]["seconds"].min())  # nan: never
+        first = first or at
+        rows.append([
+            ", ".join(str(p["epoch"].iloc[0]) if len(p) else "never" for p in passed),
+            f"{at:,.0f}" if at == at else "–", f"{at / first:.2f}" if at == at else "–",
+            f"{timed['seconds'].max():,.0f}", ", ".join(f"{end:.1f}" for end in ends),
+        ])  # fmt: skip
+    return rows
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -325,6 +343,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("tricks", 0): (tricks, [1, 2, 3, 4]),
     ("unknown", 0): (told_apart, [1, 2]),
+    ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""

@@ -1,9 +1,9 @@
 """fastai's `fine_tune` on the same photos, split and network: started by measure.py.
 
-    python experiments/time_to_85/fine_tune.py <cars> <weights> <seed> <out.csv> [epochs]
+    python experiments/time_to_85/fine_tune.py <cars> <weights> <seed> <out.csv> <base_lr> <lr_mult>
 
-As its users would write it: Learner, squashed pictures, flips, a slight turn and zoom, the default
-discriminative rates, one epoch of the head alone, then `epochs` of all.
+As its users would write it: Learner, squashed pictures, flips, a slight turn and zoom, one epoch of
+the head alone, then EPOCHS of all, the head at half of base_lr and the rest at a share of that.
 """
 
 import csv
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 BEGAN = time.perf_counter()
-SIZE, BATCH, RATE = 160, 32, 2e-3
+SIZE, BATCH, EPOCHS = 160, 32, 10
 
 
 def network(weights: Path, classes: int) -> Any:
@@ -31,7 +31,7 @@ def network(weights: Path, classes: int) -> Any:
     return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def main(cars: Path, weights: Path, seed: int, out: Path, epochs: int) -> None:
+def main(cars: Path, weights: Path, seed: int, out: Path, base_lr: float, lr_mult: float) -> None:
     vision: Any = import_module("fastai.vision.all")
     callback: Any = import_module("fastai.callback.core").Callback
 
@@ -77,7 +77,7 @@ def main(cars: Path, weights: Path, seed: int, out: Path, epochs: int) -> None:
         cbs=[Times()],
     )
     with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(epochs, base_lr=RATE)
+        learner.fine_tune(EPOCHS, base_lr=base_lr, lr_mult=lr_mult)
     with out.open("w", newline="") as file:
         table = csv.DictWriter(file, ["epoch", "seconds", "top1"])
         table.writeheader()
@@ -85,10 +85,5 @@ def main(cars: Path, weights: Path, seed: int, out: Path, epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1]),
-        Path(sys.argv[2]),
-        int(sys.argv[3]),
-        Path(sys.argv[4]),
-        int(sys.argv[5]) if len(sys.argv) > 5 else 10,
-    )
+    cars, weights, seed, out, base_lr, lr_mult = sys.argv[1:]
+    main(Path(cars), Path(weights), int(seed), Path(out), float(base_lr), float(lr_mult))

@@ -1,7 +1,7 @@
 """The time to 85 % of held-out photos, by several ways to fine-tune: see README.md.
 
     python -m experiments.time_to_85.measure <cars> <weights> <out.csv> [--seeds 0]
-        [--ways ...] [--untimed]
+        [--ways ...] [--untimed] [--figure minutes.png]
 
 One training at a time, with two threads, in a process of its own; the machine should do nothing
 else. Each row is an epoch: wall-clock seconds since its process began, validation included, and how
@@ -17,27 +17,30 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from carsclf.figures.style import GRID, INK, MODE_COLOURS, PALE, label_ends, look, save
 from carsclf.records import RunFolder
 from carsclf.training.finish import git_commit
-from experiments.measuring import Row, Rows, commit_of, parser_of, trained, used_by
+from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, trained, used_by
 
 HERE = Path(__file__).parent
 PROTOCOL = [
     *("data=stanford_cars", "data.protocol=fractions", "data.val_fraction=0.2"),
-    *("data.split_seed=0", "data.image_size=160", "data.workers=0", "reported=last"),
+    *("data.split_seed=0", "data.workers=0", "reported=last"),
     *("model=tf_efficientnet_lite0", "model.channels_last=true", "trainer.precision=32-true"),
     "look=false",
 ]
 WAYS = {
-    "plain": ["trainer.max_epochs=12"],
-    "shortcut": [
-        *("mode=partial", "mode.boundary=blocks.3", "mode.views=3", "augmentation=light"),
-        *("data.image_size=208", "trainer.max_epochs=8"),
-        *("data.batch_size=16", "optimizer.lr=1.4e-3"),
-    ],
+    "plain": ["data.image_size=160", "trainer.max_epochs=12"],
+    "shortcut": SHORTCUT,
+    "shortcut, 3 views, 8 epochs": [*SHORTCUT, "mode.views=3", "trainer.max_epochs=8"],
 }
-FASTAI = "fastai"
+FASTAI = {"fastai": ("2e-3", "100"), "fastai, the rates of plain": ("2e-2", "5")}
+"""`base_lr` and `lr_mult` of its `fine_tune`: its defaults, and what plain trains at."""
+GOAL = 0.85
+COLOURS = {"plain": PALE, **dict.fromkeys(FASTAI, MODE_COLOURS["finetune"])}
+"""The others are partly frozen."""
 COLUMNS: Sequence[str] = ("way", "seed", "epoch", "seconds", "top1", "recorded_in")
 
 
@@ -53,21 +56,45 @@ def ours(way: str, seed: int, folder: Path, given: list[str]) -> Iterator[Row]:
         }  # fmt: skip
 
 
-def fastai(seed: int, folder: Path, cars: Path, weights: Path) -> Iterator[Row]:
+def fastai(way: str, seed: int, folder: Path, cars: Path, weights: Path) -> Iterator[Row]:
     """Epochs of fastai's `fine_tune`, as its own script wrote them."""
     out = folder.with_suffix(".csv")
     script = str(HERE / "fine_tune.py")
-    used_by(script, str(cars), str(weights), str(seed), str(out), threads=2)
+    used_by(script, *map(str, (cars, weights, seed, out)), *FASTAI[way], threads=2)
     commit = str(git_commit())[:7]
     with out.open() as lines:
         for row in csv.DictReader(lines):
-            yield {"way": FASTAI, "seed": seed, "recorded_in": commit, **row}
+            yield {"way": way, "seed": seed, "recorded_in": commit, **row}
+
+
+def draw(out: Path, path: Path) -> None:
+    """Accuracy over the minutes that each way took, with the first seed that was timed."""
+    table: Any = pd.read_csv(out).dropna(subset=["seconds"])
+    table = table[table["seed"] == table["seed"].min()]
+    with look():
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        axis, ends = figure.subplots(), []
+        for way in dict.fromkeys(table["way"]):
+            rows = table[table["way"] == way].to_dict("records")
+            colour = COLOURS.get(way, MODE_COLOURS["partial"])
+            minutes, percent = zip(
+                *((r["seconds"] / 60, 100 * r["top1"]) for r in rows), strict=True
+            )
+            axis.plot(minutes, percent, color=colour, linewidth=2, marker=".")
+            ends.append((minutes[-1], percent[-1], way, colour))
+        axis.axhline(100 * GOAL, color=INK, linewidth=0.8, linestyle="--")
+        label_ends(axis, ends, gap=5)
+        axis.set(xlabel="minutes, from the command on", ylim=(0, 100), xlim=(0, None))
+        axis.set_title("top-1 on the held-out photos (%)")
+        axis.grid(axis="y", color=GRID)
+        save(figure, path)
 
 
 def main() -> None:
     parser = parser_of(__doc__, "cars", "weights", "out")
-    parser.add_argument("--ways", nargs="+", default=[*WAYS, FASTAI])
+    parser.add_argument("--ways", nargs="+", default=[*WAYS, *FASTAI])
     parser.add_argument("--untimed", action="store_true")
+    parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
     rows = Rows(asked.out, COLUMNS, 2)
     given = [f"data.root={asked.cars}", f"model.weights={asked.weights}"]
@@ -76,11 +103,13 @@ def main() -> None:
             continue
         folder = asked.out.parent / "runs" / f"{way}-{seed}"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if way == FASTAI:
-            made = fastai(seed, folder, asked.cars, asked.weights)
+        if way in FASTAI:
+            made = fastai(way, seed, folder, asked.cars, asked.weights)
         else:
             made = ours(way, seed, folder, given)
         rows.add(*(row | ({"seconds": None} if asked.untimed else {}) for row in made))
+    if asked.figure:
+        draw(asked.out, asked.figure)
 
 
 if __name__ == "__main__":

@@ -21,16 +21,15 @@ from carsclf.inference.bank import drawn, model_key
 from carsclf.inference.openness import Openness, distance, energy, normalised
 from carsclf.inference.split import How, OpenRun, open_run
 from carsclf.records import Run, RunFolder
-from experiments.measuring import Rows, commit_of, parser_of, used_by
+from experiments.measuring import SHORTCUT, Rows, commit_of, parser_of, used_by
 
 HELD_OUT = 20
 PROTOCOL = [
     *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"),
-    *("data.split_seed=0", "data.image_size=96", "data.workers=0", "model=tf_efficientnet_lite0"),
+    *("data.split_seed=0", "data.workers=0", "model=tf_efficientnet_lite0"),
     *("model.channels_last=true", "trainer.precision=32-true", "look=false"),
 ]
-LOWER = ["optimizer.lr=0.0005", "optimizer.head_lr_factor=10", "trainer.max_epochs=8"]
-WAYS = {"freeze": ["mode=freeze"], "finetune": ["mode=finetune", *LOWER]}
+WAYS = {"freeze": ["mode=freeze", "data.image_size=96"], "finetune": SHORTCUT}
 NEIGHBOURS = (1, 5, 10, 20, 50, 200)
 COLUMNS: Sequence[str] = (
     "way",
