@@ -28,6 +28,8 @@ from carsclf.errors import CheckpointError, DataError
 from carsclf.files import atomic_write, cache_root
 
 log = logging.getLogger(__name__)
+GONE = 0.1
+"""Share of a run's photos without which it is not judged: more likely the folder is another."""
 
 
 def write_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None:
@@ -84,8 +86,8 @@ def check_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None
 def data_of_run(config: DictConfig, file: Path, class_names: list[str]) -> CarsDataModule:
     """The splits that a run had, however its library has changed since.
 
-    config: the run's; class_names: its model's. Photos that are gone are left out, which is said.
-    Raises DataError where all are, CheckpointError for a file that is not this model's.
+    config: the run's; class_names: its model's. A few photos that are gone are left out, which is
+    said. Raises DataError where more are, CheckpointError for a file that is not this model's.
     """
     rows, place = _rows(file), {name: i for i, name in enumerate(class_names)}
     if strange := {row["class"] for row in rows} - place.keys():
@@ -116,17 +118,18 @@ def data_of_run(config: DictConfig, file: Path, class_names: list[str]) -> CarsD
         splits.setdefault(row["split"], []).append(sample)
     gone = {name: [r["id"] for r in rows if r["split"] == name and r["id"] not in there]
             for name in dict.fromkeys(row["split"] for row in rows)}  # fmt: skip
-    if not splits:
+    if (lost := [id for ids in gone.values() for id in ids]) and len(lost) > GONE * len(rows):
         raise DataError(
-            f"none of the {len(rows)} photos that {file.parent} was trained and judged on lies "
-            f"below {source.root}: is root= right?"
+            f"{len(lost)} of the {len(rows)} photos that {file.parent} was trained and judged on "
+            f"are not below {source.root} ({list_some(lost, 3)}): is root= right? Else put them "
+            "back, or train anew"
         )
     parts = ", ".join(f"{len(part)} {name}" for name, part in splits.items())
-    lost = [f"{len(ids)} {name} ({list_some(ids, 3)})" for name, ids in gone.items() if ids]
+    told = [f"{len(ids)} {name} ({list_some(ids, 3)})" for name, ids in gone.items() if ids]
     rank_zero_only(log.info)(
         "data: %d classes, %s photos below %s, as they were divided in training%s",
         *(len(class_names), parts, shown(str(source.root))),
-        f"; gone since: {', '.join(lost)}" if lost else "",
+        f"; gone since: {', '.join(told)}" if told else "",
     )
     named = ClassMapping(**(settings.get("mapping") or {}))
     return CarsDataModule(
