@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,12 +17,13 @@ import pytest
 from carsclf.advising import carry_out as stage
 from carsclf.advising import speed
 from carsclf.advising.advice import GROWTH
-from carsclf.advising.carry_out import carry_out
+from carsclf.advising.carry_out import carry_out, lines
 from carsclf.advising.choose import choose
 from carsclf.advising.plan import SAME, AdvicePlan
 from carsclf.report.advice.command import page
 from carsclf.report.advice.material import Material
 from carsclf.report.advice.more import more_pictures, needed, twice_the_time
+from carsclf.report.advice.sections import _verdict
 from tests.advising.conftest import advice_of, candidate, head
 from tests.conftest import ROOT
 
@@ -89,19 +91,34 @@ def test_the_page_of_a_head_for_lack_of_time(paged):
     _, material, html = paged(hours=0.003)
     assert material.plan.verdict == "frozen"
     assert twice_the_time(material)[0] == "not tried"
-    # 6 epochs of (36 / 360 + 12 / 600) s at 32 px, at 96 px nine times as long
+    # 7 epochs of (36 / 360 + 12 / 600) s at 32 px, at 96 px nine times as long
     before = 3600 * 0.003 - material.plan.left + material.plan.reserve
-    assert needed(material) == pytest.approx((before + 6 * 9 * 0.12) / 0.96)
+    assert needed(material) == pytest.approx((before + 7 * 9 * 0.12) / 0.96)
     assert "No fine-tuning fits" in html
 
 
 def test_as_good_is_said(paged):
     _, material, _ = paged(hours=0.003)
     plan = AdvicePlan(**(vars(material.plan) | {"verdict": SAME, "why": "so it is"}))
-    from carsclf.report.advice.sections import _verdict
-
     told = _verdict(Material(**(vars(material) | {"plan": plan})))
     assert told == "A frozen head is as good as fine-tuning here, or better: so it is"
+
+
+def test_as_good_is_said_where_it_was_measured(paged):
+    _, material, _ = paged(mode="finetune", image_size=32, epochs=3, network="test_resnet")
+
+    def verdict(*difference: float) -> str:
+        outcome = replace(material.outcome, difference=list(difference))
+        said = _verdict(replace(material, outcome=outcome))
+        assert outcome.head_as_good == ("frozen head is as good" in said)
+        assert outcome.head_as_good == lines(outcome)[1].endswith("as good as fine-tuning here")
+        return said
+
+    assert "here: on the same 12 test pictures test_resnet fine-tuned is +1.0 points from it " in (
+        verdict(0.01, -0.02, 0.04)
+    )
+    assert "as good as fine-tuning here, or better" in verdict(-0.01, -0.05, 0.02)
+    assert verdict(0.03, 0.01, 0.05) == "Fine-tuned, as asked"
 
 
 def test_what_a_point_costs_is_told_with_its_interval(paged):
@@ -158,11 +175,11 @@ def started(folder: Path) -> subprocess.Popen[bytes]:
 def test_killed_while_it_tries_and_trains(tmp_path: Path) -> None:
     """SIGKILL in the second short training and in the training: the bits of one left alone."""
     folder = tmp_path / "killed"
-    train = "train/test_resnet-finetune-32px-8"
-    for place, lines in (("short/test_resnet-finetune-32px-4", 2), (train, 4)):
-        process, path = started(folder), folder / place / "metrics.csv"
-        while process.poll() is None and not (
-            path.is_file() and len(path.read_text().splitlines()) >= lines
+    for place, epochs in (("short/test_resnet-finetune-32px-4-*", 1), ("train/*finetune*-8-*", 3)):
+        process = started(folder)
+        while process.poll() is None and not any(
+            len(path.read_text().splitlines()) > epochs
+            for path in folder.glob(f"{place}/metrics.csv")
         ):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
@@ -175,6 +192,7 @@ def test_killed_while_it_tries_and_trains(tmp_path: Path) -> None:
     process = started(whole)
     process.communicate()
     assert process.returncode == 0
+    train = json.loads((whole / "outcome.json").read_text())["training"]["folder"]
     for name in ("model.safetensors", "predictions/test.parquet"):
         assert (folder / train / name).read_bytes() == (whole / train / name).read_bytes()
     one, two = (json.loads((f / "outcome.json").read_text()) for f in (folder, whole))

@@ -22,6 +22,8 @@ from carsclf.training.prolong import shorten
 from carsclf.training.run import fit
 from carsclf.training.trainer import device_of
 
+AS_GOOD = ": a frozen head is as good as fine-tuning here"
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -69,6 +71,11 @@ class Outcome(JsonRecord):
     """Up to here; the page is still to be made."""
     study: str | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def head_as_good(self) -> bool:
+        """Whether the training was measured and not found better than the head."""
+        return self.difference is not None and self.difference[1] <= 0
 
 
 def carry_out(advice: Advice) -> None:
@@ -271,7 +278,7 @@ def lines(outcome: Outcome) -> list[str]:
         gap, low, high = (100 * part for part in outcome.difference)
         told.append(
             f"the best frozen head: {outcome.probe['top1']:.1%}; the training is {gap:+.1f} points "
-            f"from it [{low:+.1f} to {high:+.1f}]"
+            f"from it [{low:+.1f} to {high:+.1f}]{AS_GOOD if outcome.head_as_good else ''}"
         )
     used, asked = (hours(s / 3600) for s in (outcome.used_seconds, outcome.asked_seconds))
     return [*told, f"time: {used} of {asked}"]

@@ -12,7 +12,7 @@ from carsclf.files import JsonRecord
 from carsclf.options.command_line import PLAIN, quoted
 
 SAME = "frozen as good"
-"""What a plan's `verdict` says where fine-tuning is not expected to be measurably better."""
+"""What a plan's `verdict` says where fine-tuning is not expected to be as good."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def check_latency(answers: Mapping[str, float], latency: float | None) -> None:
 def decide(choices: Sequence[Choice]) -> tuple[Choice, str, str]:
     """The choice, a verdict in a word or two, and why; at least one is a frozen head or a training.
 
-    The frozen head stays where fine-tuning is not expected above its interval: of equals, the one
-    that is trained already, in seconds.
+    The frozen head stays where fine-tuning is expected below its interval. Where it cannot be told
+    from it, the time that is there tells: the head is judged beside it in any case.
     """
     known = [one for one in choices if one.top1 is not None]
     frozen = [one for one in known if one.mode == "freeze"]
@@ -167,10 +167,11 @@ def decide(choices: Sequence[Choice]) -> tuple[Choice, str, str]:
         return head, SAME, why
     if (best.top1 or 0) <= (head.high or 0):
         why = (
-            f"fine-tuning would probably reach {_accuracy(best)}, which the pictures here cannot "
-            f"tell from the frozen head's {_accuracy(head)}: the head is as good, and trained"
+            f"it will probably reach {_accuracy(best)}, which the pictures here cannot tell from "
+            f"the frozen head's {_accuracy(head)}; there is time for it, so the better of both on "
+            "validation is taken"
         )
-        return head, SAME, why
+        return best, best.mode, why
     why = (
         f"it will probably be {gain:.0f} points above the best frozen head, {head.network} at "
         f"{head.image_size} px with {_accuracy(head)}"

@@ -76,7 +76,12 @@ def glance(material: Material) -> list[Figure]:
     best, outcome = material.winner, material.outcome
     how = sections.MODES[best.mode]
     trained = f"trained in {hours(material.cost(best) / 3600)}"
-    same = "; fine-tuning would be no better" if material.plan.verdict == SAME else ""
+    if outcome.head_as_good:
+        same = (
+            "; fine-tuning is no better" if best == material.head else "; a frozen head is as good"
+        )
+    else:
+        same = "; fine-tuning would be no better" if material.plan.verdict == SAME else ""
     return [
         Figure(
             f"{best.network}, {how}, {best.image_size} px",

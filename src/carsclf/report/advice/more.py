@@ -65,7 +65,7 @@ def untried(material: Material, asked: str) -> str:
 def needed(material: Material) -> float:
     """Seconds from which the quickest fine-tuning fits: what is spent before it, and its epochs."""
     before = material.advice.hours * 3600 - material.plan.left + material.plan.reserve
-    epochs = LEAST + 3  # and short ones of 1 and 2
+    epochs = LEAST + 4  # and short ones of 1, 1 and 2
     quickest = min(one.rates.epoch(material.counts, min(SIZES)) for one in material.probed)
     return (before + epochs * quickest) / (1 - SPARE)
 

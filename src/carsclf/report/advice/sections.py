@@ -65,6 +65,14 @@ def _verdict(material: Material) -> str:
     plan = material.plan
     if plan.verdict == SAME:
         return f"A frozen head is as good as fine-tuning here, or better: {plan.why}"
+    if material.outcome.head_as_good and material.head is not None:
+        gap, low, high = (100 * part for part in material.outcome.difference or ())
+        return (
+            f"A frozen head is as good as fine-tuning here{', or better' * (gap < 0)}: on the same "
+            f"{material.outcome.images:,} {material.outcome.split} pictures "
+            f"{material.training.network} {MODES[material.training.mode]} is {gap:+.1f} points "
+            f"from it [{low:+.1f} to {high:+.1f}]"
+        )
     if plan.verdict == "frozen":
         return f"A frozen head, as {plan.why}" if plan.why != "as asked" else "As asked"
     mode = MODES[plan.choice.mode].capitalize()
