@@ -7,23 +7,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.special import logsumexp
+from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 
 from carsclf.errors import CheckpointError
 from carsclf.inference import bank
-from carsclf.inference.openness import Openness, Scale, distance, energy, normalised
+from carsclf.inference.openness import Openness, Scale, distance, doubt, normalised
 from tests.conftest import draw
 
 Command = Callable[..., int]
 
 
-def test_energy_by_hand() -> None:
-    # logits of equal size: -(0 + log 4); of one class alone -7; huge ones do not overflow
+def test_doubt_by_hand() -> None:
+    # of four equal classes: a quarter; of one class alone: 1; huge logits do not overflow
     logits = np.array([[0, 0, 0, 0], [7, -1e9, -1e9, -1e9], [1e4, 1e4, 0, 0]], np.float32)
-    np.testing.assert_allclose(energy(logits), [-np.log(4), -7, -1e4 - np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(doubt(logits), [np.log(4), 0, np.log(2)], rtol=1e-6)
     drawn = np.random.default_rng(0).normal(size=(50, 9)) * 5
-    np.testing.assert_allclose(energy(drawn), -logsumexp(drawn, axis=1))
+    np.testing.assert_allclose(doubt(drawn), -np.log(softmax(drawn, axis=1).max(1)))
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])

@@ -94,7 +94,7 @@ def test_it_is_taken_when_it_was_measured_and_only_of_this_model(
     assert said is not None
     assert 0 <= said <= 1
     found = Openness.read(model / "openness.safetensors")
-    other = Openness(found.bank, found.distances, found.energies, found.both, "another", found.k)
+    other = Openness(found.bank, found.distances, found.doubts, found.both, "another", found.k)
     other.write(model / "openness.safetensors")
     assert says() is None
     (model / "openness.safetensors").write_bytes(own[:100])

@@ -2,9 +2,10 @@
 
 Two measures: the distance to the k-th nearest training picture among the normalised features that
 the classifier sees (Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest Neighbors"),
-and the energy of the logits (Liu et al. 2020, "Energy-based Out-of-distribution Detection"). Each
-is set against what validation photos, of known classes, have; both together as Fisher (1925)
-combines tests.
+and how small the largest probability is (Hendrycks & Gimpel 2017, "A Baseline for Detecting
+Misclassified and Out-of-Distribution Examples"). Each is set against what validation photos, of
+known classes, have; both together as Fisher (1925) combines tests. Which of the known measures, and
+which k, was measured: experiments/unknown.
 """
 
 import hashlib
@@ -18,17 +19,17 @@ import numpy as np
 from carsclf.errors import CheckpointError
 from carsclf.files import AnyPath, atomic_write
 
-NEIGHBOURS = 10  # k: experiments/unknown
+NEIGHBOURS = 1  # k
 EXCEEDED = 0.05  # share of validation photos beyond the threshold, where the tail begins
 THRESHOLD = 1 - EXCEEDED
 POINTS = 256  # quantiles that are kept
 AT_ONCE = 1 << 24  # similarities in memory
 
 
-def energy(logits: np.ndarray) -> np.ndarray:
-    """(n,) of logits (n, k): minus the logarithm of the sum of their exponentials (Liu et al.)."""
-    largest = logits.max(1)
-    return -(largest + np.log(np.exp(logits - largest[:, None]).sum(1)))
+def doubt(logits: np.ndarray) -> np.ndarray:
+    """(n,) of logits (n, classes): minus the logarithm of the largest probability."""
+    below = logits - logits.max(1, keepdims=True)
+    return np.log(np.exp(below).sum(1))
 
 
 def normalised(embeddings: np.ndarray) -> np.ndarray:
@@ -93,7 +94,7 @@ class Openness:
 
     bank: np.ndarray
     distances: Scale
-    energies: Scale
+    doubts: Scale
     both: Scale
     key: str
     k: int = NEIGHBOURS
@@ -104,15 +105,15 @@ class Openness:
     ) -> Self:
         """Of features of training photos (m, d), and of features and logits of validation's."""
         bank = normalised(train).astype(np.float16)
-        far, high = distance(val, bank, k), energy(logits)
-        distances, energies = Scale.of(far), Scale.of(high)
-        both = Scale.of(distances.surprise(far) + energies.surprise(high))
-        return cls(bank, distances, energies, both, key, k)
+        far, high = distance(val, bank, k), doubt(logits)
+        distances, doubts = Scale.of(far), Scale.of(high)
+        both = Scale.of(distances.surprise(far) + doubts.surprise(high))
+        return cls(bank, distances, doubts, both, key, k)
 
     def score(self, embeddings: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """(n,) float32 in [0, 1]; 5 % of validation photos lie above THRESHOLD."""
         far = self.distances.surprise(self._distance(embeddings))
-        return self.both.share(far + self.energies.surprise(energy(logits))).astype(np.float32)
+        return self.both.share(far + self.doubts.surprise(doubt(logits))).astype(np.float32)
 
     def remoteness(self, embeddings: np.ndarray) -> np.ndarray:
         """(n,) float32 in [0, 1]: the distance alone, by the share of validation that is nearer."""
@@ -151,7 +152,7 @@ class Openness:
                 told = file.metadata() or {}
             scales = [
                 Scale(held[name][:-1], float(held[name][-1]))
-                for name in ("distances", "energies", "both")
+                for name in ("distances", "doubts", "both")
             ]
             return cls(held["bank"], *scales, key=told["key"], k=json.loads(told["k"]))
         except (OSError, SafetensorError, KeyError, ValueError, IndexError) as error:
@@ -161,6 +162,6 @@ class Openness:
             ) from None
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        scales = {"distances": self.distances, "energies": self.energies, "both": self.both}
+        scales = {"distances": self.distances, "doubts": self.doubts, "both": self.both}
         each = {name: np.append(scale.quantiles, scale.excess) for name, scale in scales.items()}
         return {"bank": self.bank, **each}
