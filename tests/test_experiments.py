@@ -286,9 +286,16 @@ def in_styles(folder: Path) -> Rows:
 
 
 def told_apart(folder: Path) -> Rows:
-    """By score: AUROC, and the unknown photos found."""
-    rows: Any = read(folder, "results.csv").itertuples()
-    return [[f"{row.auroc:.3f}", f"{100 * row.found:.1f} %"] for row in rows]
+    """By score: AUROC and the unknown photos found, fine-tuned, of both draws; AUROC frozen."""
+    rows = read(folder, "results.csv").to_dict("records")
+    known = {(row["way"], row["draw"], row["score"]): row for row in rows}
+    runs = [("finetune", 0), ("finetune", 1)]
+    return [
+        [f"{known[(*run, score)]['auroc']:.3f}" for run in runs]
+        + [f"{100 * known[(*run, score)]['found']:.1f} %" for run in runs]
+        + [f"{known[('freeze', draw, score)]['auroc']:.3f}" for draw in (0, 1)]
+        for score in dict.fromkeys(row["score"] for row in rows)
+    ]
 
 
 def tricks(folder: Path) -> Rows:
@@ -342,7 +349,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("boundary", 0): (boundaries, [0, 1, 2, 3, 4, 5]),
     ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("tricks", 0): (tricks, [1, 2, 3, 4]),
-    ("unknown", 0): (told_apart, [1, 2]),
+    ("unknown", 0): (told_apart, [1, 2, 3, 4, 5, 6]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
