@@ -309,6 +309,17 @@ def tricks(folder: Path) -> Rows:
     return rows
 
 
+def advised(folder: Path) -> Rows:
+    """Of each model that was judged, in percent."""
+    rows: Any = read(folder, "results.csv").itertuples()
+    return [
+        [f"{row.image_size}", "–" if row.mode == "freeze" else f"{row.epochs}",
+         f"{100 * row.val:.1f}", f"{100 * row.test:.1f}",
+         f"{100 * row.low:.1f} to {100 * row.high:.1f}"]
+        for row in rows
+    ]  # fmt: skip
+
+
 def times_to_85(folder: Path) -> Rows:
     """Of each way, plain first: when it passed 85 % and after how long, and what it ended at."""
     table: Any = read(folder, "results.csv")
@@ -350,6 +361,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("tricks", 0): (tricks, [1, 2, 3, 4]),
     ("unknown", 0): (told_apart, [1, 2, 3, 4, 5, 6]),
+    ("advise", 0): (advised, [1, 2, 3, 4, 5]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }

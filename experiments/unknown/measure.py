@@ -89,7 +89,7 @@ def measure(
     parts = (val, val_logits), (known, known_logits), (unknown, unknown_logits)
     scores: dict[str, list[np.ndarray]] = {
         "largest probability": [doubt(logits) for _, logits in parts],
-        "energy": [-logsumexp(logits, axis=1) for _, logits in parts],
+        "energy": [-np.asarray(logsumexp(logits, axis=1)) for _, logits in parts],
     }
     single = list(scores)
     for k in NEIGHBOURS:
