@@ -151,15 +151,8 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The rows that finished in earlier sittings, texts never missing; without a file, none."""
     texts = (
-        "name",
-        "candidate",
-        "weights",
-        "origin",
-        "licence",
-        "pooling",
-        "skipped",
-        "dropped",
-        "boundary",
+        *("name", "candidate", "weights", "origin", "licence", "pooling", "boundary"),
+        *("skipped", "dropped"),
     )
     if not path.is_file():
         return pd.DataFrame(columns=list(columns))

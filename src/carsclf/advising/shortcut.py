@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from carsclf.advising.advice import Advice
-from carsclf.data.build import make_data
+from carsclf.data.build import transforms_of
 from carsclf.errors import ConfigError
 from carsclf.files import cache_root
 from carsclf.models.boundary import cut, stages
@@ -79,7 +79,7 @@ def kept_views(advice: Advice) -> list[str] | None:
     told = ["look=false", *advice.overrides]
     chosen = compose("train", told, return_hydra_config=True).hydra.runtime.choices["augmentation"]
     own = any(one.startswith("augmentation=") for one in advice.overrides)
-    random = make_data(advice.training)[0].train_transform.random
+    random = transforms_of(advice.training)[0].random
     lines = [
         *([] if own else [f"augmentation={chosen}"]),  # of which mode=partial alone has none
         f"mode.views={VIEWS if random else 1}",

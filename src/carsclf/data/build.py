@@ -27,7 +27,7 @@ from carsclf.data.mapping import ClassMapping
 from carsclf.data.packed import Pack, open_pack
 from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
 from carsclf.data.splits import resampled, split
-from carsclf.data.transforms import Stored, build_transforms
+from carsclf.data.transforms import Pair, Stored, build_transforms
 from carsclf.data.wholes import Wholes
 from carsclf.data.withhold import hold_back
 from carsclf.errors import DataError
@@ -52,6 +52,13 @@ def make_source(config: DictConfig) -> tuple[Source, dict[str, Any]]:
     own = settings.keys() - signature(build_data).parameters.keys() - {"source"}
     source = instantiate(settings.pop("source"), **{key: settings.pop(key) for key in own})
     return source, settings
+
+
+def transforms_of(config: DictConfig) -> Pair:
+    """Of training and of evaluation, without reading any photo."""
+    data = config.data
+    augmentation = instantiate(config.augmentation)
+    return build_transforms(data.transform, data.image_size, data.interpolation, augmentation)
 
 
 def cutoff(config: DictConfig) -> int:

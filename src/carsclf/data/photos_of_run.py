@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from carsclf.data.build import decoded, make_source, pick_workers, readable
+from carsclf.data.build import decoded, make_source, pick_workers, readable, transforms_of
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.decided import read_decisions
 from carsclf.data.extra import refuse_made
@@ -22,7 +21,6 @@ from carsclf.data.images import check_crop
 from carsclf.data.mapping import ClassMapping
 from carsclf.data.samples import Sample, list_some, shown
 from carsclf.data.splits import Splits
-from carsclf.data.transforms import build_transforms
 from carsclf.data.wholes import Wholes
 from carsclf.errors import CheckpointError, DataError
 from carsclf.files import atomic_write, cache_root
@@ -100,12 +98,7 @@ def data_of_run(config: DictConfig, file: Path, class_names: list[str]) -> CarsD
         source = read_decisions(settings["decisions"], source.samples).turned(source)
     read: dict[str, Any] = {key: settings[key] for key in ("crop", "margin")}
     check_crop(source.samples, **read)
-    transforms = build_transforms(
-        settings["transform"],
-        settings["image_size"],
-        settings["interpolation"],
-        instantiate(config.augmentation),
-    )
+    transforms = transforms_of(config)
     rules = {each.stored for each in transforms} if settings.get("packed", True) else set()
     packs, why = decoded(cache_root(), source, rules, **read)
     own = {row["id"] for row in rows}
