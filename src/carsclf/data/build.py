@@ -1,7 +1,5 @@
 """From the `data` settings to a DataModule: source, classes, split, transforms."""
 
-import hashlib
-import json
 import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -17,21 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.augment import Augmentation
 from carsclf.data.datamodule import CarsDataModule
-from carsclf.data.decided import read_decisions
-from carsclf.data.decoding import DECODERS
 from carsclf.data.exclude import keep_classes, leave_out, named_in, read_exclusion
-from carsclf.data.extra import Extra, Made, chosen, read_extra, refuse_made
+from carsclf.data.extra import Extra, chosen, read_extra
 from carsclf.data.follow_up import FOLLOW_UP, NO_LEAK
-from carsclf.data.images import check_crop, file_identity, unreadable
 from carsclf.data.mapping import ClassMapping
-from carsclf.data.packed import Pack, open_pack
-from carsclf.data.samples import Sample, Source, list_some, shown, told_left_out
+from carsclf.data.reading import readable_photos
+from carsclf.data.samples import Source, list_some, shown, told_left_out
 from carsclf.data.splits import resampled, split
-from carsclf.data.transforms import Pair, Stored, build_transforms
+from carsclf.data.transforms import Pair, build_transforms
 from carsclf.data.wholes import Wholes
 from carsclf.data.withhold import hold_back
-from carsclf.errors import DataError
-from carsclf.files import atomic_write, cache_root
+from carsclf.files import cache_root
 from carsclf.machine.devices import available_cores
 
 log = logging.getLogger(__name__)
@@ -103,18 +97,22 @@ def build_data(
 ) -> tuple[CarsDataModule, list[str]]:
     """The DataModule, and the ids of unreadable photos that were left out."""
     train, evaluation = build_transforms(transform, image_size, interpolation, augmentation)
-    check_crop(source.samples, crop, margin)
-    refuse_made(source)
-    decided = None if decisions is None else read_decisions(decisions, source.samples)
-    source = decided.turned(source) if decided else source
     named = ClassMapping(**(mapping or {}))
     made = read_extra(extra or (), source.class_names, named, crop=crop)
-    rules = {train.stored, evaluation.stored} if packed else set()
-    packs, why = decoded(cache, _with_made(source, made), rules, crop, margin)
-    left_out, made = _readable_made(why, made, skip=skip_unreadable)
     known = {sample.id for sample in source.samples}
     exclusion = None if exclude is None else read_exclusion(exclude, known)
-    whole = source = readable(source, left_out, skip=skip_unreadable)
+    photos = readable_photos(
+        source,
+        cache,
+        {train.stored, evaluation.stored} if packed else set(),
+        crop=crop,
+        margin=margin,
+        decisions=decisions,
+        skip=skip_unreadable,
+        made=made,
+    )
+    whole = source = photos.source
+    decided = photos.decided
     if mapping:
         rank_zero_only(log.info)("%s", named.told(source.class_names))
         whole = source = named.applied(source)
@@ -151,7 +149,7 @@ def build_data(
     if bootstrap is not None:
         splits["train"] = resampled(splits["train"], bootstrap)
     to_make = decided.as_labelled(splits) if decided else splits
-    added = chosen(made, whole, source.class_names, to_make)
+    added = chosen(photos.made, whole, source.class_names, to_make)
     module = CarsDataModule(
         splits,
         source.class_names,
@@ -163,7 +161,7 @@ def build_data(
         crop=crop,
         margin=margin,
         protocol=protocol,
-        packs=packs,
+        packs=photos.packs,
         noted=source.noted,
         sampling=sampling,
         extra=added.samples,
@@ -175,44 +173,7 @@ def build_data(
     )
     # of several processes, one
     rank_zero_only(log.info)("%s", what_was_read(whole, module, divided, added))
-    return module, list(left_out)
-
-
-def readable(source: Source, why: Mapping[str, str], *, skip: bool) -> Source:
-    """The source without unreadable photos, or one line that names them."""
-    if why and not skip:
-        said = [f"{id} ({reason})" for id, reason in why.items()]
-        raise DataError(
-            f"{len(why)} of {len(source.samples)} photos below {source.root} cannot be read: "
-            f"{list_some(said)}; replace them, or leave them out with data.skip_unreadable=true"
-        )
-    return source.without(why) if why else source
-
-
-def decoded(
-    cache: Path, source: Source, rules: Collection[Stored], crop: str, margin: float
-) -> tuple[dict[Stored, Pack], dict[str, str]]:
-    """A pack for each rule, and why, of the ids of pictures that cannot be decoded."""
-    packs = {rule: open_pack(cache, source, rule, crop=crop, margin=margin) for rule in rules}
-    if not packs:
-        return {}, why_unreadable(source.samples, cache)
-    return packs, {id: why for pack in packs.values() for id, why in pack.unreadable.items()}
-
-
-def _with_made(source: Source, made: Sequence[Made]) -> Source:
-    """Photos and made pictures in one, to be decoded; nothing else gets to see it."""
-    return replace(source, samples=[*source.samples, *(s for m in made for s in m.source.samples)])
-
-
-def _readable_made(
-    why: Mapping[str, str], made: Sequence[Made], *, skip: bool
-) -> tuple[dict[str, str], list[Made]]:
-    """What cannot be read of the photos, and the made pictures that can; else one line."""
-    photos, kept = dict(why), []
-    for one in made:
-        own = {s.id: photos.pop(s.id) for s in one.source.samples if s.id in why}
-        kept.append(Made(one.record, readable(one.source, own, skip=skip)))
-    return photos, kept
+    return module, photos.left_out
 
 
 def pick_workers(workers: int | str, *, packed: bool) -> int:
@@ -277,22 +238,6 @@ def what_was_read(
         f"{told_left_out({why: what for why, what in left_out.items() if what})}"
         f"{module.exclusion.told() if module.exclusion else ''}"
     )
-
-
-def why_unreadable(samples: Sequence[Sample], cache: Path) -> dict[str, str]:
-    """Why, of the ids of photos that cannot be decoded; remembered until a file is another one."""
-    digest = hashlib.blake2b(DECODERS.encode(), digest_size=16)
-    for sample in samples:
-        digest.update(f"|{sample.path}|{file_identity(sample.path)}".encode())
-    note = cache / "unreadable" / f"{digest.hexdigest()}.json"
-    if note.is_file():
-        return json.loads(note.read_text())
-    bad = unreadable(samples, workers=available_cores())
-    reasons = {id: error.reason for id, error in bad.items()}
-    if all(error.lasting for error in bad.values()):
-        with atomic_write(note) as temporary:
-            temporary.write_text(json.dumps(reasons))
-    return reasons
 
 
 def class_counts(module: CarsDataModule) -> list[dict[str, object]]:

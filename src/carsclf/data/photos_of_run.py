@@ -13,12 +13,10 @@ from typing import Any
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from carsclf.data.build import decoded, make_source, pick_workers, readable, transforms_of
+from carsclf.data.build import make_source, pick_workers, transforms_of
 from carsclf.data.datamodule import CarsDataModule
-from carsclf.data.decided import read_decisions
-from carsclf.data.extra import refuse_made
-from carsclf.data.images import check_crop
 from carsclf.data.mapping import ClassMapping
+from carsclf.data.reading import readable_photos
 from carsclf.data.samples import Sample, list_some, shown
 from carsclf.data.splits import Splits
 from carsclf.data.wholes import Wholes
@@ -93,17 +91,19 @@ def data_of_run(config: DictConfig, file: Path, class_names: list[str]) -> CarsD
             f"{file} is not this model's, which lacks {list_some(sorted(strange))}"
         )
     source, settings = make_source(config)
-    refuse_made(source)
-    if settings.get("decisions"):
-        source = read_decisions(settings["decisions"], source.samples).turned(source)
     read: dict[str, Any] = {key: settings[key] for key in ("crop", "margin")}
-    check_crop(source.samples, **read)
     transforms = transforms_of(config)
-    rules = {each.stored for each in transforms} if settings.get("packed", True) else set()
-    packs, why = decoded(cache_root(), source, rules, **read)
-    own = {row["id"] for row in rows}
-    bad = {id: reason for id, reason in why.items() if id in own}
-    source = readable(source, bad, skip=settings["skip_unreadable"])
+    packed = settings.get("packed", True)
+    photos = readable_photos(
+        source,
+        cache_root(),
+        {each.stored for each in transforms} if packed else set(),
+        **read,
+        decisions=settings.get("decisions"),
+        skip=settings["skip_unreadable"],
+        needed={row["id"] for row in rows},
+    )
+    source = photos.source
     there = {sample.id: sample for sample in source.samples}
     splits: Splits = {}
     for row in (row for row in rows if row["id"] in there):
@@ -131,10 +131,10 @@ def data_of_run(config: DictConfig, file: Path, class_names: list[str]) -> CarsD
         *transforms,
         batch_size=settings["batch_size"],
         seed=config.seed,
-        workers=pick_workers(settings["workers"], packed=bool(rules)),
+        workers=pick_workers(settings["workers"], packed=packed),
         **read,
         protocol=source.own_protocol if settings["protocol"] == "auto" else settings["protocol"],
-        packs=packs,
+        packs=photos.packs,
         noted=source.noted,
         wholes=Wholes.of(class_names, named.report),
     )
