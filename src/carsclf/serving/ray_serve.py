@@ -1,8 +1,9 @@
 """The same app in replicas of Ray Serve, on one machine or several.
 
-Written against Ray Serve's documentation (serve.ingress with a builder function); never run here.
+On one machine it is tested; over several it has not run.
 """
 
+import os
 import time
 from typing import Any
 
@@ -23,7 +24,13 @@ def serve_on_ray(
     cpu: float,
     gpu: float,
 ) -> None:
-    """Deploys and stays until Ctrl-C. Each replica has its own network, batches and spool."""
+    """Deploys and stays until Ctrl-C or SIGTERM.
+
+    Each replica has its own network, batches and spool. Raises ConfigError where Ray Serve is
+    missing or does not start, and for more replicas than this machine has processors.
+    """
+    # Ray's own: a proxy that takes more than 5 s to begin, as on a busy machine, is killed
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     try:
         from ray import serve
     except ImportError as error:
@@ -32,24 +39,40 @@ def serve_on_ray(
             "pip install 'carsclf[ray-serve]', or serving=local"
         ) from None
     import ray
+    from ray.exceptions import RayError
+
+    from carsclf.tuning.workers.cluster import cluster, grows
+
+    if port == 0:
+        raise ConfigError("port=0: with serving=ray give the port, which all machines share")
 
     load_served(settings.run, settings.device)  # refused here, not in a replica's log
-    ray.init(address=address, ignore_reinit_error=True)
-    serve.start(http_options={"host": host, "port": port})
-    deployment: Any = serve.deployment(serve.ingress(_builder(settings))(_Replica))
-    options = {"num_cpus": cpu, "num_gpus": gpu}
-    placed = deployment.options(
-        num_replicas=replicas,
-        ray_actor_options=options,
-        max_ongoing_requests=settings.limits.waiting,
-    )
-    serve.run(placed.bind(), name="carsclf", route_prefix="/")
-    print(f"serving {settings.run} on http://{host}:{port}, {replicas} replicas", flush=True)
-    try:
-        while True:
-            time.sleep(1)
-    except KeyboardInterrupt:
-        serve.shutdown()
+    with cluster(address, option="serving.address"):
+        # beyond them Ray would wait for more without an end
+        there = ray.cluster_resources().get("CPU", 0.0)
+        if replicas * cpu > there and not grows():
+            raise ConfigError(
+                f"serving.replicas={replicas} of serving.cpu={cpu:g} want {replicas * cpu:g} "
+                f"processors, Ray has {there:g}: take fewer, or serving.cpu={there / replicas:g}"
+            )
+        deployment: Any = serve.deployment(serve.ingress(_builder(settings))(_Replica))
+        options = {"num_cpus": cpu, "num_gpus": gpu}
+        placed = deployment.options(
+            num_replicas=replicas,
+            ray_actor_options=options,
+            max_ongoing_requests=settings.limits.waiting,
+        )
+        try:
+            serve.start(http_options={"host": host, "port": port})
+            serve.run(placed.bind(), name="carsclf", route_prefix="/")
+        except (RayError, RuntimeError, TimeoutError) as error:
+            raise ConfigError(f"Ray Serve did not start: {str(error).splitlines()[0]}") from None
+        print(f"serving {settings.run} on http://{host}:{port} ({replicas} replicas)", flush=True)
+        try:
+            while True:
+                time.sleep(1)
+        finally:
+            serve.shutdown()
 
 
 class _Replica:

@@ -19,9 +19,16 @@ from carsclf.errors import ConfigError
 
 @contextmanager
 def cluster(
-    address: str | None, *, dashboard: bool = False, say: Callable[[str], None] = print
+    address: str | None,
+    *,
+    dashboard: bool = False,
+    say: Callable[[str], None] = print,
+    option: str = "cluster.address",
 ) -> Iterator[None]:
-    """A Ray of this study's own (no address), or a running one; one already joined is left up."""
+    """A Ray of one's own (no address), or a running one; one already joined is left up.
+
+    option: what gave the address. Raises ConfigError where there is none.
+    """
     if dashboard and not address:
         check_dashboard()
     if ray.is_initialized():
@@ -36,7 +43,7 @@ def cluster(
         )
     except (ConnectionError, ValueError) as error:
         said = str(error).splitlines()[0]
-        raise ConfigError(f"cluster.address={address}: no Ray cluster there ({said})") from None
+        raise ConfigError(f"{option}={address}: no Ray cluster there ({said})") from None
     try:
         if dashboard:
             say(dashboard_line(context.dashboard_url))
