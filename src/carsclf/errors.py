@@ -77,9 +77,14 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _mendable(error: Exception) -> bool:
-    """A mistake; Hydra raises plain errors too while it composes."""
+    """A mistake, or a file that cannot be read or written; Hydra raises plain errors too while it
+    composes."""
+    from yaml import MarkedYAMLError
+
     plain = isinstance(error, ValueError | TypeError)
-    return isinstance(error, mistakes()) or (plain and raised_in(error, "hydra._internal."))
+    file = isinstance(error, OSError) and error.filename is not None
+    own = isinstance(error, (*mistakes(), MarkedYAMLError))
+    return own or file or (plain and raised_in(error, "hydra._internal."))
 
 
 def raised_in(error: BaseException, *packages: str) -> bool:
@@ -105,6 +110,8 @@ def one_line(error: BaseException) -> str:
         seen = seen.__cause__ or seen.__context__
     own = [link for link in chain if isinstance(link, CarsclfError)]
     text = " ".join(str(own[0] if own else error).split())
+    if not own and isinstance(error, OSError) and error.filename is not None:
+        text = f"{os.fspath(error.filename)}: {error.strerror}"
     for link in chain:
         key, parent = getattr(link, "key", None), getattr(link, "parent_node", None)
         keys = getattr(parent, "keys", None)

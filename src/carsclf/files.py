@@ -1,16 +1,17 @@
 """Files that stages read and write: where caches lie, and writing that leaves nothing half done."""
 
+import csv
 import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from carsclf.errors import CheckpointError
+from carsclf.errors import CheckpointError, DataError
 
 AnyPath = str | os.PathLike[str]
 
@@ -18,6 +19,24 @@ AnyPath = str | os.PathLike[str]
 def cache_root() -> Path:
     """Where what can be computed again is kept: `$CARSCLF_CACHE`, else the user's cache folder."""
     return Path(os.environ.get("CARSCLF_CACHE", "~/.cache/carsclf")).expanduser()
+
+
+def table_of(lines: Iterable[str], what: str, **dialect: Any) -> "csv.DictReader[str]":
+    """The rows of a CSV that somebody wrote, in which a slip is no value.
+
+    Raises DataError for a column that stands there twice, and csv.Error, while it is read, for a
+    quote that is not closed, which would swallow all rows below it.
+    """
+    table = csv.DictReader(lines, strict=True, **dialect)
+    table.fieldnames = [name.strip() for name in table.fieldnames or ()]
+    check_columns(table.fieldnames, what)
+    return table
+
+
+def check_columns(names: Sequence[str], what: str) -> None:
+    """Raises DataError where two columns have one name, of which only one would be read."""
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise DataError(f"{what}: the column {twice[0]} stands there twice")
 
 
 @contextmanager
@@ -42,7 +61,8 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
     except OSError as error:
         raise CheckpointError(
             f"could not write {path}: {error.strerror or error}; earlier files are untouched: "
-            "free some space (or mend the permissions) and go on with resume=<folder>"
+            "free some space or mend the permissions, and run the command again (a training or "
+            "study with resume=<its folder>)"
         ) from error
 
 

@@ -89,6 +89,7 @@ BAD = {
     "rename: {a: b}\nreports: {a: b}": "no section 'reports'",
     "a: b": "no section 'a'",
     "rename: {a: b, a: c}": "rename: a stands there twice",
+    "rename: {a: b}\nrename: {c: d}": "the section rename stands there twice",
     "rename: {a: [b, c]}": "a needs one name",
     "rename: [a, b]": "no list of lines",
     "rename: {a: ''}": "a has no name",

@@ -10,7 +10,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from carsclf.data.build import make_data
-from carsclf.data.resizing import GrowingPictures, Phase, growing, none, progressive
+from carsclf.data.resizing import GrowingPictures, Phase, growing, none, progressive, told
 from carsclf.errors import ConfigError
 
 Make = Callable[..., DictConfig]
@@ -29,6 +29,11 @@ def test_phases_by_hand() -> None:
     grown = make(256, 32, 3, sizes=[64, 128], epochs=[1, 1], batch="pixels")
     assert [phase.batch_size for phase in grown] == [512, 128, 32]
     assert none(256, 32, 3) == []
+
+
+def test_phases_are_told_in_order() -> None:
+    phases = progressive(256, 8, 4, sizes=[64, 128], epochs=[0.25, 0.5], batch="constant")
+    assert told(phases) == "resizing: 1 epoch at 64 px, 2 epochs at 128 px, 1 epoch at 256 px"
 
 
 def test_shares_that_add_up_to_whole_epochs_end_there() -> None:

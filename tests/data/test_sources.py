@@ -136,6 +136,8 @@ def test_select_classes_and_minimum(pictures: Path) -> None:
     assert all(turned.class_names[s.target] == s.path.parent.name for s in turned.samples)
     with pytest.raises(ConfigError, match="did you mean 'class 2'"):
         source.select(["klass 2"])
+    with pytest.raises(ConfigError, match="names class 0 more than once"):
+        source.select(["class 0", "class 1", "class 0"])
     with pytest.raises(ConfigError, match="leaves no class: the largest has 20"):
         source.select(None, 21)
 

@@ -73,7 +73,9 @@ def test_a_group_takes_the_name_of_an_option() -> None:
         check_groups(["logger=null"], ROOT / "conf")
     with pytest.raises(ConfigError, match=r"model=\{name: x\}"):
         check_groups(["model={name: x}"], ROOT / "conf")
-    check_groups(["logger=csv", "name=null", "data.root=null"], ROOT / "conf")
+    with pytest.raises(ConfigError, match=r"mixing=\[mixup,cutmix\]: expected one of them"):
+        check_groups(["mixing=[mixup,cutmix]"], ROOT / "conf")
+    check_groups(["logger=csv", "name=null", "data.root=null", "space=[a,b]"], ROOT / "conf")
 
 
 def test_what_is_printed_can_be_typed_into_a_shell() -> None:

@@ -1,5 +1,6 @@
 """True classes of predicted pictures, over HTTP and from a CSV."""
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from carsclf.serving.service import Service
 
+NAN = float("nan")
 Started = Callable[..., tuple[TestClient, Service]]
 
 
@@ -59,8 +61,27 @@ def test_unknown_pictures_and_classes_are_refused_by_row(
         assert reason in each["reason"]
     assert kept(tmp_path / "served") == [(asked, 0, "anna", "sea", "")]
     assert client.post("/evaluations", json=[bad["who is empty"]]).status_code == 422
-    for body in ([], [{}], {}, "x", [good | {"image": -1}], [good | {"note": "\0"}]):
-        assert client.post("/evaluations", json=body).status_code == 422
+    wrong = [
+        good | {"image": -1},
+        good | {"note": "\0"},
+        good | {"imgae": 1},
+        good | {"image": NAN},
+    ]
+    wrong += [good | {name: "\ud800"} for name in ("note", "who", "true_class", "request_id")]
+    for body in ([], [{}], {}, "x", *([row] for row in wrong)):
+        told = client.post("/evaluations", content=json.dumps(body))
+        assert (told.status_code, bool(told.json()["detail"])) == (422, True)
+
+
+def test_what_no_model_has_is_none_of_these(
+    predicted: tuple[TestClient, str], tmp_path: Path
+) -> None:
+    client, asked = predicted
+    row = {"request_id": asked, "true_class": "none of these", "who": "anna"}
+    assert client.post("/evaluations", json=[row]).json() == {"kept": 1, "refused": []}
+    assert kept(tmp_path / "served") == [(asked, 0, "anna", "none of these", "")]
+    other = client.post("/evaluations", json=[row | {"true_class": "desert"}]).json()
+    assert other["refused"][0]["reason"].endswith("or say 'none of these'")
 
 
 @pytest.fixture
@@ -106,11 +127,17 @@ def test_tables_that_cannot_be_imported(
     logged: str, command: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "columns.csv").write_text("id,class\n1,sea\n")
+    (tmp_path / "more.csv").write_text("request_id,true_class,who,img\n1,sea,me,0\n")
+    (tmp_path / "twice.csv").write_text("request_id,true_class,who,who\n1,sea,me,you\n")
+    (tmp_path / "open.csv").write_text('request_id,true_class,who\n1,"sea,me\n2,sea,me\n')
     (tmp_path / "none.csv").write_text("request_id,true_class,who\ngone,sea,me\n")
     (tmp_path / "bytes.csv").write_bytes(b"request_id,true_class,who\n\xff\xfe,a,b\n")
     cases = {
         "gone.csv": "cannot be read",
         "columns.csv": "has no column request_id, true_class, who",
+        "more.csv": "has a column 'img': expected",
+        "twice.csv": "the column who stands there twice",
+        "open.csv": "cannot be read",
         "none.csv": "none of its 1 rows could be kept",
         "bytes.csv": "cannot be read",
     }
@@ -120,4 +147,8 @@ def test_tables_that_cannot_be_imported(
     assert command("serve.py", "evaluations=none.csv", "log=mysql://here/x") == 1
     assert "expected sqlite:///<file>" in capfd.readouterr().err
     assert command("serve.py", "evaluations=none.csv", "log=sqlite:////nowhere/at/all.db") == 1
-    assert "unable to open database file" in capfd.readouterr().err
+    assert "there is no such file" in capfd.readouterr().err
+    assert command("serve.py", "evaluations=none.csv", "log=served/log.sqlit") == 1
+    assert "expected sqlite:///<file>" in capfd.readouterr().err
+    assert command("serve.py", "evaluations=none.csv", "log=postgresql//me:secret@host/log") == 1
+    assert "secret" not in capfd.readouterr().err

@@ -168,6 +168,8 @@ def test_a_database_that_is_removed_is_made_again(
     assert service.log.flush(20)
     (row,) = rows(tmp_path / "served/log.sqlite")
     assert row["request_id"] == told["request_id"]
+    (model,) = rows(tmp_path / "served/log.sqlite", "select * from models")
+    assert model["version"] == told["version"]
 
 
 def test_a_full_disk_acknowledges_nothing(

@@ -184,7 +184,7 @@ def test_forms_that_hold_no_pictures_or_too_many(started: Started, photos: list[
     many = files(photos[:1] * 5)
     assert (told := client.post("/predict", files=many)).status_code == 413
     assert "more than 4 pictures" in told.json()["detail"]
-    assert client.post("/predict", files=files(photos[:1] * 50)).status_code == 400
+    assert client.post("/predict", files=files(photos[:1] * 50)).status_code == 413
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     for body in (
         b"",

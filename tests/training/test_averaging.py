@@ -198,13 +198,15 @@ def test_resuming_is_exact(training: str, tiny: list[str], config_of: Make, tmp_
 
 
 def test_the_best_epoch_may_be_one_before_the_average(
-    tiny: list[str], config_of: Make, tmp_path: Path
+    tiny: list[str], config_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its weights are then exported as they are."""
+    """Its weights are then exported as they are, which is said."""
     config = config_of(*tiny, *FROZEN, *SWA, "trainer.max_epochs=4", "optimizer.lr=1e-9")
     kept = epochs_of(config, tmp_path / "run")  # all epochs are equal, so the first is best
     exported = load_file(RunFolder(tmp_path / "run").weights)
     assert torch.equal(exported["fc.weight"], kept[0]["rest.fc.weight"])
+    said = "the best epoch, 1, lies before the weights that are averaged, those of 3 and later"
+    assert said in capsys.readouterr().err
 
 
 def test_epochs_that_count() -> None:

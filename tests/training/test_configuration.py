@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+import torch
 import yaml
 from omegaconf import OmegaConf
+from torch import nn
 
 from carsclf.errors import CarsclfError, ConfigError
 from carsclf.options.command_line import quoted
@@ -130,6 +132,8 @@ def test_what_lightning_refuses_while_it_fits() -> None:
     trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     with pytest.raises(ConfigError, match="trainer: .*training_step"), checks.lightning_mistakes():
         trainer.fit(pl.LightningModule())
+    with pytest.raises(ConfigError, match="take data.batch_size=2"), checks.lightning_mistakes():
+        nn.BatchNorm2d(3)(torch.zeros(1, 3, 1, 1))
     with pytest.raises(ValueError, match="own"), checks.lightning_mistakes():
         raise ValueError("own")
 

@@ -16,6 +16,7 @@ from carsclf.data.decision_log import Ledger, read_ledger
 from carsclf.data.fingerprints import content_hash
 from carsclf.data.samples import list_some, shown
 from carsclf.errors import DataError, nearest
+from carsclf.files import table_of
 
 QUARANTINE, SKIP = "quarantine", "skip"
 NOTES = ("who", "when", "why")
@@ -156,11 +157,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
     """The rows as text. Raises DataError for what is no such CSV."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            if "value" in (table.fieldnames or []):
+            table = table_of(file, f"decisions={path}")
+            names = [*(table.fieldnames or ())]
+            if "value" in names:
                 return _logged(read_ledger(path.read_bytes(), path))
-            names = [name.strip() for name in table.fieldnames or []]
-            table.fieldnames = names
             rows = [
                 {k: (v or "").strip(" \t") if k != "path" else v or "" for k, v in row.items() if k}
                 for row in table

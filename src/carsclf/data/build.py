@@ -25,6 +25,7 @@ from carsclf.data.splits import resampled, split
 from carsclf.data.transforms import Pair, build_transforms
 from carsclf.data.wholes import Wholes
 from carsclf.data.withhold import hold_back
+from carsclf.errors import ConfigError
 from carsclf.files import cache_root
 from carsclf.machine.devices import available_cores
 
@@ -126,6 +127,12 @@ def build_data(
     elif classes or min_images_per_class:
         source = source.select(classes, min_images_per_class)
     below = whole.without_ids(out).below(min_images_per_class, classes)
+    if len(source.class_names) == 1:
+        raise ConfigError(
+            f"one class is left, {source.class_names[0]!r}, and nothing to tell it from: see "
+            "data.classes, data.min_images_per_class and the files of data.mapping, data.exclude "
+            "and data.decisions"
+        )
     if protocol == "auto":
         protocol = source.own_protocol
     splits = split(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from carsclf.data.samples import list_some, shown
 from carsclf.errors import DataError, nearest
+from carsclf.files import check_columns
 
 DECISIONS = ("keep", "relabel", "exclude", "turn", "merge", "undo")
 LABEL = ("mislabelled", "several_classes", "label_error")  # kinds of findings about labels
@@ -188,6 +189,7 @@ def _lines(content: bytes, path: Path) -> tuple[list[str], list[tuple[int, str]]
         text = content[: error.start].decode("utf-8-sig")  # killed within a letter
     lines = [line.rstrip("\r") for line in text.split("\n")]
     names = [name.strip() for name in _cells(lines[0]) or ()]
+    check_columns(names, str(path))
     if "id" not in names or "decision" not in names:
         raise DataError(
             f"{path}: expected a CSV with the columns {', '.join(COLUMNS)} (id and decision at "

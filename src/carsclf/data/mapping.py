@@ -18,6 +18,7 @@ import yaml
 
 from carsclf.data.samples import Source, absolute, list_some
 from carsclf.errors import ConfigError, nearest
+from carsclf.files import table_of
 
 SECTIONS = {"rename": "old name: new name", "report": "part: whole"}
 COLUMNS = ("old", "new", "report")
@@ -151,6 +152,9 @@ def _yaml(text: str, file: Path) -> Any:
     """All as text, since 911 and 1.10 are names of classes; raises where a name stands twice."""
     tree = yaml.compose(text, Loader=yaml.BaseLoader)
     sections = tree.value if isinstance(tree, yaml.MappingNode) else []
+    names = [section.value for section, _ in sections]
+    if double := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"data.mapping={file}: the section {double[0]} stands there twice")
     for section, lines in sections:
         keys = [k.value for k, _ in lines.value] if isinstance(lines, yaml.MappingNode) else []
         if double := [key for key in keys if keys.count(key) > 1]:
@@ -162,14 +166,13 @@ def _yaml(text: str, file: Path) -> Any:
 
 def _table(text: str, file: Path) -> dict[str, dict[str, str]]:
     """The sections of a table; `report` is about the new name, or the old one where it stays."""
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    named = [name.strip() for name in rows.fieldnames or ()]
+    rows = table_of(text.splitlines(), f"data.mapping={file}", skipinitialspace=True)
+    named = [*(rows.fieldnames or ())]
     if "old" not in named or not {*named} <= {*COLUMNS} or len(named) < 2:
         raise ConfigError(
             f"data.mapping={file}: expected the columns {', '.join(COLUMNS)} (the last may be "
             f"absent), not {', '.join(named) or 'none'}"
         )
-    rows.fieldnames = named
     told: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         if None in row:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,13 @@ def progressive(
     lengths = [end - begin for begin, end in pairwise([0, *ends])]
     growing = [phase for phase, n in zip(phases, lengths, strict=True) for _ in range(n)]
     return growing + [Phase(size, batch_size)] * (horizon - len(growing))
+
+
+def told(phases: Sequence[Phase]) -> str:
+    """How many epochs at which size: `resizing: 1 epoch at 64 px, 5 epochs at 128 px`."""
+    lengths = [(size, len([*of])) for size, of in groupby(phases, key=lambda phase: phase.size)]
+    words = [f"{n} epoch{'s' * (n > 1)} at {size} px" for size, n in lengths]
+    return f"resizing: {', '.join(words)}"
 
 
 def _batch(batch: str, pictures: int, size: int, largest: int) -> int:

@@ -71,6 +71,8 @@ class Source:
             if name not in self.class_names:
                 hint = nearest(name, self.class_names)
                 raise ConfigError(f"data.classes names {name!r}, which {self.root} lacks: {hint}")
+        if twice := [name for name, count in Counter(kept).items() if count > 1]:
+            raise ConfigError(f"data.classes names {list_some(twice)} more than once")
         index = {name: i for i, name in enumerate(self.class_names)}
         kept = [name for name in kept if counts[index[name]] >= min_images]
         if not kept:

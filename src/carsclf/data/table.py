@@ -1,5 +1,6 @@
 """Photos listed in a CSV or parquet file: path, class and, where there are, split and box."""
 
+import csv
 import os
 import warnings
 from collections import Counter
@@ -18,6 +19,7 @@ from carsclf.data.samples import (
     split_of,
 )
 from carsclf.errors import ConfigError, DataError
+from carsclf.files import check_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,17 +84,22 @@ def _read(file: Path) -> "pd.DataFrame":
             return pd.read_parquet(file).reset_index(drop=True)
         with file.open(encoding="utf-8-sig") as lines:  # as spreadsheets write it
             head = lines.readline()
+        separator = max(",;\t", key=head.count)
+        names = next(csv.reader([head], delimiter=separator, skipinitialspace=True), [])
+        check_columns([name.strip() for name in names], str(file))
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of cells without a column
             return pd.read_csv(
                 file,
-                sep=max(",;\t", key=head.count),
+                sep=separator,
                 dtype=str,
                 keep_default_na=False,  # NA may be a class
                 skipinitialspace=True,
                 index_col=False,
                 encoding="utf-8-sig",
             )
+    except DataError:
+        raise
     except Exception as error:  # pandas and pyarrow raise a dozen kinds for a broken file
         raise DataError(f"{file} is no readable table ({' '.join(str(error).split())})") from None
 

@@ -25,6 +25,8 @@ from carsclf.options.table import COMMANDS
 
 QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""")
 PLAIN = re.compile(r"[\w./:@%+-]+", re.ASCII)  # what neither Hydra nor a shell reads otherwise
+SEVERAL = ("callbacks", "experiment", "space")
+"""Groups of which several options go together."""
 SWEEPS = re.compile(r"(choice|range|interval|glob|shuffle|sort)\(")
 
 
@@ -140,6 +142,9 @@ def check_groups(arguments: Sequence[str], conf: Path) -> None:
         if value in ("", "null") or value.startswith("{"):
             options = sorted(p.stem for p in (conf / key.lstrip("+")).glob("*.yaml"))
             raise ConfigError(f"{argument}: {nearest(value or 'nothing', options)}")
+        # Hydra would take them one over the other
+        if value.startswith("[") and "," in value and key.lstrip("+") not in SEVERAL:
+            raise ConfigError(f"{argument}: expected one of them")
 
 
 def _text(value: str, *, lists: bool, sweeps: bool) -> str:

@@ -1,6 +1,17 @@
 """What the service says, as its OpenAPI page tells it."""
 
-from pydantic import BaseModel, Field
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _storable(text: str) -> str:
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("a zero byte or half a letter is no text")
+    return text
+
+
+Stored = Annotated[str, AfterValidator(_storable)]
 
 
 class Ranked(BaseModel):
@@ -48,11 +59,13 @@ class Reason(BaseModel):
 class EvaluationGiven(BaseModel):
     """The true class of a picture that was predicted."""
 
-    request_id: str = Field(max_length=64)
+    model_config = ConfigDict(extra="forbid")  # imgae would be picture 0
+
+    request_id: Stored = Field(max_length=64)
     image: int = Field(0, ge=0, lt=1_000_000)
-    true_class: str = Field(max_length=1000, pattern=r"^[^\x00]*$")
-    who: str = Field(max_length=200, pattern=r"^[^\x00]*$")
-    note: str = Field("", max_length=10_000, pattern=r"^[^\x00]*$")
+    true_class: Stored = Field(max_length=1000)
+    who: Stored = Field(max_length=200)
+    note: Stored = Field("", max_length=10_000)
 
 
 class RefusedRow(BaseModel):

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -58,6 +59,7 @@ def create_app(make: Callable[[], Service], request_bytes: int) -> FastAPI:
     app = FastAPI(title="carsclf", version=__version__, lifespan=lifespan)
     app.add_middleware(BodyLimit, most=request_bytes)
     app.exception_handler(Refusal)(_refused)
+    app.exception_handler(RequestValidationError)(_wrong)
 
     @app.post("/predict", responses=REFUSALS, openapi_extra=PICTURES)
     async def predict(request: Request, top: Top = 5, client: Client = None) -> Answer:
@@ -105,6 +107,13 @@ def create_app(make: Callable[[], Service], request_bytes: int) -> FastAPI:
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
     return JSONResponse({"detail": error.reason}, error.status, error.headers)
+
+
+async def _wrong(_: Request, error: Exception) -> JSONResponse:
+    """What FastAPI says, without what was sent: NaN and half a letter are not to be sent back."""
+    assert isinstance(error, RequestValidationError)
+    told = [{name: each[name] for name in ("loc", "msg", "type")} for each in error.errors()]
+    return JSONResponse({"detail": told}, 422)
 
 
 def _tag(client: str | None) -> str | None:

@@ -74,6 +74,8 @@ def read_settings(config: DictConfig, folder: Path, log: str) -> Settings:
 
 def _import(log: str, path: Path) -> None:
     database = Database(log)
+    if not database.there:
+        raise DataError(f"log={database.shown}: there is no such file, so no prediction in it")
     try:
         kept, refused = import_evaluations(database, path)
     except SQLAlchemyError as error:

@@ -1,5 +1,6 @@
 """The prediction log as tables of SQLite or PostgreSQL; docs/serving.md tells what they hold."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -66,6 +67,7 @@ EVALUATIONS = Table(
     Column("time", DateTime(timezone=True), nullable=False),
 )
 KINDS = {"model": MODELS, "prediction": PREDICTIONS}
+PASSWORD = re.compile(r"((?:^(?!\w+:/)|//?)[^:@/\s]*):\S*@")
 BAD_ROW = (errors.DataError, errors.IntegrityError)  # the row's fault, not the database's
 
 
@@ -80,18 +82,26 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         self._made = False
+        self._models: dict[str, Record] = {}
 
     @property
     def shown(self) -> str:
         return self.engine.url.render_as_string(hide_password=True)
 
+    @property
+    def there(self) -> bool:
+        """False for an SQLite file that would be made only now."""
+        url = self.engine.url
+        return url.get_backend_name() != "sqlite" or Path(str(url.database)).is_file()
+
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction; the tables are made where there are none."""
+        """A transaction; the tables are made where there are none, with the models so far."""
         try:
             with self.engine.begin() as connection:
                 if not self._made:
                     SCHEMA.create_all(connection)
+                    self._insert(connection, [*self._models.values()])
                 yield connection
             self._made = True
         except errors.SQLAlchemyError:
@@ -103,6 +113,8 @@ class Database:
         try:
             with self.begin() as connection:
                 self._insert(connection, records)
+            models = {r["version"]: r for r in records if r["kind"] == "model"}
+            self._models |= models  # for a database that replaces this one, as a moved file does
         except BAD_ROW as error:
             if len(records) == 1:
                 return [(records[0], _said(error))]
@@ -131,12 +143,17 @@ def _said(error: Exception) -> str:
     return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
 
 
+def masked(text: str) -> str:
+    """What is no URL may hold a password all the same."""
+    return PASSWORD.sub(r"\1:***@", text).partition("?")[0]
+
+
 def _engine(text: str) -> Engine:
     try:
         url = make_url(text)
     except errors.ArgumentError:
         raise ConfigError(
-            f"log={text}: expected sqlite:///<file> or postgresql://<user>@<host>/<database>"
+            f"log={masked(text)}: expected sqlite:///<file> or postgresql://<user>@<host>/<database>"
         ) from None
     kind = url.get_backend_name()
     if kind == "sqlite" and url.database not in (None, "", ":memory:"):
@@ -144,7 +161,7 @@ def _engine(text: str) -> Engine:
         event.listen(engine, "connect", _write_ahead)
         return engine
     if kind not in ("postgresql", "postgres"):
-        raise ConfigError(f"log={url}: expected sqlite:///<file> or postgresql://...")
+        raise ConfigError(f"log={masked(text)}: expected sqlite:///<file> or postgresql://...")
     url = url.set(drivername="postgresql+psycopg")
     return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
 

@@ -10,10 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, select, tuple_
 
 from carsclf.errors import DataError, nearest
+from carsclf.files import table_of
 from carsclf.serving.database import EVALUATIONS, MODELS, PREDICTIONS, Database
 
 AT_ONCE = 200  # predictions asked for in one query: SQLite takes a limited number of values
 NEEDED = ("request_id", "true_class", "who")
+OTHER = "none of these"
+"""The true class of a picture of something that no model has as a class."""
+COLUMNS = (*NEEDED, "image", "note")
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ def keep_evaluations(database: Database, rows: Sequence[Evaluation]) -> list[str
     """Stores what can be stored, all at once; for each row the reason why not, or None.
 
     Somebody's later word on a picture replaces the earlier. The class must be one of any model that
-    was ever served: a new model's class may be what an old one got wrong.
+    was ever served, as a new model's class may be what an old one got wrong, or OTHER.
     """
     with database.begin() as connection:
         classes = {n for names in connection.scalars(select(MODELS.c.class_names)) for n in names}
@@ -60,15 +64,18 @@ def import_evaluations(database: Database, path: Path) -> tuple[int, list[str]]:
     """
     try:
         with path.expanduser().open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            reader = table_of(file, f"evaluations={path}")
             lines = [(reader.line_num, row) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"evaluations={path} cannot be read: {error}") from None
-    missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
-    if missing:
+    there = [*(reader.fieldnames or ())]
+    missing = [name for name in NEEDED if name not in there]
+    unknown = [name for name in there if name not in COLUMNS]
+    if missing or unknown:
+        what = f"no column {', '.join(missing)}" if missing else f"a column {unknown[0]!r}"
         raise DataError(
-            f"evaluations={path} has no column {', '.join(missing)}: expected "
-            "request_id, true_class, who and, where wanted, image and note"
+            f"evaluations={path} has {what}: expected request_id, true_class, who and, where "
+            "wanted, image and note"
         )
     read = [(line, _read(row)) for line, row in lines]
     rows = [(line, row) for line, row in read if isinstance(row, Evaluation)]
@@ -95,16 +102,15 @@ def _reason(row: Evaluation, known: set[tuple[str, int]], classes: set[str]) -> 
         return "who is empty: whose word is it?"
     if (row.request_id, row.image) not in known:
         return f"no picture {row.image} of a request {row.request_id!r} was predicted"
-    if row.true_class not in classes:
-        return (
-            f"no model has a class {row.true_class!r}: {nearest(row.true_class, sorted(classes))}"
-        )
+    if row.true_class not in {*classes, OTHER}:
+        hint = nearest(row.true_class, sorted(classes))
+        return f"no model has a class {row.true_class!r}: {hint}, or say {OTHER!r}"
     return None
 
 
 def _read(row: Mapping[str | Any, Any]) -> Evaluation | str:
     """A line of the CSV, or what is wrong with it."""
-    texts = {name: (row.get(name) or "").strip() for name in (*NEEDED, "image", "note")}
+    texts = {name: (row.get(name) or "").strip() for name in COLUMNS}
     image = texts.pop("image") or "0"
     if not (image.isascii() and image.isdigit() and len(image) < 10):
         return f"image={image}: expected a whole number, from 0"

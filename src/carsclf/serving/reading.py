@@ -13,10 +13,9 @@ from sqlalchemy import exc as errors
 from sqlalchemy.pool import NullPool
 
 from carsclf.errors import ConfigError, DataError
-from carsclf.serving.database import SCHEMA
+from carsclf.serving.database import SCHEMA, masked
 
 EXPECTED = "expected an SQLite file, sqlite:///<file> or postgresql://<user>@<host>/<database>"
-PASSWORD = re.compile(r"((?:^(?!\w+:/)|//?)[^:@/\s]*):\S*@")
 
 
 @dataclass(frozen=True)
@@ -54,18 +53,18 @@ def open_log(text: str) -> Iterator[OpenLog]:
 def _url(text: str) -> URL:
     if "://" not in text:
         if re.match(r"\w+:/|[^/]*:[^/]*@", text):  # a URL that was mistyped
-            raise ConfigError(f"log={_masked(text)}: {EXPECTED}")
+            raise ConfigError(f"log={masked(text)}: {EXPECTED}")
         return URL.create("sqlite", database=text)
     try:
         url = make_url(text)
         kind = url.get_backend_name()
     except (errors.ArgumentError, ValueError):
-        raise ConfigError(f"log={_masked(text)}: {EXPECTED}") from None
+        raise ConfigError(f"log={masked(text)}: {EXPECTED}") from None
     if kind not in ("sqlite", "postgresql", "postgres"):
         raise ConfigError(f"log={_shown(url)}: {EXPECTED}")
     if kind != "sqlite" and "@" in f"{url.host}{url.database}":
         raise ConfigError(
-            f"log={_masked(text)}: in a password @ is written %40, / %2F and : %3A; {EXPECTED}"
+            f"log={masked(text)}: in a password @ is written %40, / %2F and : %3A; {EXPECTED}"
         )
     if kind == "sqlite" and url.database in (None, "", ":memory:"):
         raise ConfigError(f"log={_shown(url)}: {EXPECTED}")
@@ -111,11 +110,6 @@ def _shown(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     return url.set(query={}).render_as_string(hide_password=True)
-
-
-def _masked(text: str) -> str:
-    """What is no URL may hold a password all the same."""
-    return PASSWORD.sub(r"\1:***@", text).partition("?")[0]
 
 
 def _cause(error: errors.SQLAlchemyError, url: URL) -> str:

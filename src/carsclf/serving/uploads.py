@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
@@ -70,11 +71,13 @@ async def read_uploads(request: Request, limits: Limits) -> list[Upload]:
 
 
 async def _files(request: Request, limits: Limits) -> list[Upload]:
-    # one more than allowed, so that the refusal is ours
-    async with request.form(max_files=limits.images + 1, max_fields=FIELDS) as form:
-        files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        if not files:
-            raise Refusal(400, NONE)
-        if len(files) > limits.images:
-            raise Refusal(413, f"more than {limits.images} pictures in one request")
-        return [Upload(await file.read(), file.filename or "") for file in files]
+    try:
+        async with request.form(max_files=limits.images, max_fields=FIELDS) as form:
+            files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+            if not files:
+                raise Refusal(400, NONE)
+            return [Upload(await file.read(), file.filename or "") for file in files]
+    except HTTPException as error:  # the parser's
+        if error.detail.startswith("Too many files"):
+            raise Refusal(413, f"more than {limits.images} pictures in one request") from None
+        raise

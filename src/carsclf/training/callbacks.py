@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -29,6 +30,10 @@ class EpochProgress(Callback):
     def __init__(self, epochs: int, costs: Sequence[float] = ()) -> None:
         self.epochs, self.costs = epochs, list(costs) or [1.0] * epochs
         self.console = terminal(stderr=True)
+
+    @rank_zero_only
+    def say(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         steps = [n * trainer.accumulate_grad_batches for n in pl_module.steps_each]

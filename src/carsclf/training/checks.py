@@ -158,10 +158,15 @@ def rehearse(config: DictConfig) -> None:
 
 @contextmanager
 def lightning_mistakes() -> Iterator[None]:
-    """Lightning's refusals, found only when it fits, as one line."""
+    """Lightning's refusals, and BatchNorm's, found only when it fits, as one line."""
     try:
         yield
     except (MisconfigurationException, ValueError) as error:
+        if "more than 1 value per channel" in str(error):
+            raise ConfigError(
+                "a BatchNorm of this network gets a single value of each channel, from which it "
+                "has no statistics: take data.batch_size=2 or more, or a larger data.image_size"
+            ) from error
         if not raised_in(error, "pytorch_lightning.", "lightning_fabric."):
             raise
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error

@@ -44,6 +44,11 @@ def train(config: DictConfig) -> str:
     if naming.resume:
         folder, config = resumed(Path(naming.resume))
     else:
+        if config.get("callbacks"):
+            raise ConfigError(
+                f"callbacks={','.join(config.callbacks)}: those are tune.py's; of a training there "
+                "is lr_finder, and logger=csv or wandb"
+            )
         config = training_part(config)
         check_experiment(config, experiment_of(told))
         folder = new_folder(naming)

@@ -18,6 +18,7 @@ from carsclf.data.decided import Decided
 from carsclf.data.exclude import Exclusion, changed
 from carsclf.data.photos_of_run import check_photos, write_photos
 from carsclf.data.reference import NOTE, check_same
+from carsclf.data.resizing import told
 from carsclf.data.withhold import Withheld
 from carsclf.errors import CheckpointError
 from carsclf.files import AnyPath, atomic_write, write_json
@@ -105,8 +106,11 @@ def fit(
     halves = cut_network(config, network, pictures)
     if config.look and last is None:
         look_at_data(pictures, folder)
-    costs = [phase.size**2 for phase in phases_of(config)]  # nearly the pixels
+    phases = phases_of(config)
+    costs = [phase.size**2 for phase in phases]  # nearly the pixels
     progress, meter = EpochProgress(config.trainer.max_epochs, costs), CostMeter()
+    if phases:
+        progress.say(told(phases))
     epoch_end = EpochEnd(files, progress, on_epoch=on_epoch, leak=leak_of(config))
     watching = [progress, meter, epoch_end]
     trainer = make_trainer(config, folder, watching, head_only=halves.head_only)
@@ -120,9 +124,14 @@ def fit(
         look_at_schedule(config, module, folder)
     if config.trainer.max_epochs and config.look != LOOK_ONLY and not only_finds(config):
         trainer.fit(module, inputs, ckpt_path=last, weights_only=True)
-    progress.console.print(str(meter), highlight=False, soft_wrap=True)
+    progress.say(str(meter))
 
     row = reported_row(module, files, epoch_end, config.reported)
+    if (average := module.average) is not None and 0 < row["epoch"] <= average.first:
+        progress.say(
+            f"the best epoch, {row['epoch']}, lies before the weights that are averaged, those of "
+            f"{average.first + 1} and later: it is kept as it is; reported=last keeps the average"
+        )
     finished = len(epoch_end.rows) >= config.trainer.max_epochs
     metrics = {name: value for name, value in row.items() if name.startswith("val/")}
     predictions, chosen = None, {}
