@@ -27,7 +27,8 @@ class CheckpointError(CarsclfError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint naming the known names closest to `name`, to be appended to an error."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = [one for one in known if one.casefold() == name.casefold()]
+    close = close or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
     return f"choose from {', '.join(known[:20])}" + (", ..." if len(known) > 20 else "")

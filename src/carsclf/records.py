@@ -72,6 +72,7 @@ class Run(JsonRecord):
     excluded: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.exclude.Exclusion
     decided: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.decided.Decided
     references: dict[str, Any] = field(default_factory=dict)  # see carsclf.data.withhold.Withheld
+    seen: dict[str, int] = field(default_factory=dict)  # photos of a split that weights trained on
     extra: dict[str, int] = field(default_factory=dict)  # made pictures trained on, by their kind
 
     @classmethod

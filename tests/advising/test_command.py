@@ -85,6 +85,7 @@ def test_from_a_folder_to_what_more_pictures_would_give(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (["trainer.max_epochs=5"], "how long is what is advised, and plan.epochs=<n> decides it"),
         (["mode=freeze"], "mode=freeze: the mode is what is advised"),
         (["model=resnet18"], "candidates=[...] says among which"),
         (["experiment=demo_freeze"], "an experiment chose mode=freeze"),

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -158,8 +159,45 @@ def test_two_people_of_two_minds(command: Command, place: Path, capfd: Said) -> 
         "photos/a.jpg", "photos/c.jpg", "photos/sub/a.jpg", "library/BMW/b.jpg"
     }  # fmt: skip
     write(place, [("b.jpg", "Audi", "cy")])  # a list of its own, later
-    assert command("decide.py", *GIVEN) == 0
+    assert command("decide.py", *GIVEN) == 1  # nothing could be done
     assert "b.jpg: Audi (cy), but it was moved to BMW (ann) before" in capfd.readouterr().err
+
+
+def test_an_old_list_says_nothing_of_another_photo_of_the_name(
+    command: Command, place: Path, capfd: Said
+) -> None:
+    write(place, [("a.jpg", "Audi")])
+    assert command("decide.py", *GIVEN) == 0
+    (place / "photos/a.jpg").write_text("a new one")
+    assert command("decide.py", *GIVEN) == 1
+    assert "the list may be about that one" in capfd.readouterr().err
+    assert contents(place)["photos/a.jpg"] == "a new one"
+    content = hashlib.sha256(b"a new one").hexdigest()
+    (place / "list.csv").write_text(f"path,decision,content\na.jpg,BMW,{content}\n")
+    assert command("decide.py", *GIVEN) == 0  # who knows the content means this one
+    assert contents(place)["library/BMW/a.jpg"] == "a new one"
+
+
+def test_a_new_class_goes_with_its_only_photo(command: Command, place: Path) -> None:
+    write(place, [("a.jpg", "Volvo"), ("b.jpg", "Audi")])
+    assert command("decide.py", *GIVEN, "new=[Volvo]") == 0
+    (place / "library/BMW").rmdir()
+    (place / "library/BMW").mkdir()
+    assert command("decide.py", "library=library", "undo=all") == 0
+    folders = sorted(p.name for p in (place / "library").iterdir() if p.is_dir())
+    assert folders == ["Audi", "BMW"]  # empty before, and not ours to remove
+
+
+def test_turns_and_merges_of_a_log_are_not_dropped_in_silence(
+    command: Command, place: Path, capfd: Said
+) -> None:
+    log = "when,who,id,content,decision,value,kind,why\n"
+    log += ",ann,a.jpg,,turn,90,,\n,ann,b.jpg,,merge,c.jpg,,\n,ann,c.jpg,,relabel,BMW,,\n"
+    (place / "list.csv").write_text(log)
+    assert command("decide.py", *GIVEN) == 0
+    said = capfd.readouterr()
+    assert "2 turns and merges (a.jpg, b.jpg) move no photo: training applies them" in said.err
+    assert contents(place)["library/BMW/c.jpg"] == "photo 2"
 
 
 MISTAKES = {
@@ -169,6 +207,8 @@ MISTAKES = {
     "no photos": ([], ["decisions=list.csv", "library=library"], "photos has no value"),
     "no library": ([], [*GIVEN[:2], "library=gone"], "is no folder"),
     "no CSV": ([], ["decisions=gone.csv", *GIVEN[1:]], "cannot be read as a CSV"),
+    "twice": ([], ["decisions=twice.csv", *GIVEN[1:]], "column decision stands there twice"),
+    "open quote": ([], ["decisions=open.csv", *GIVEN[1:]], "cannot be read as a CSV"),
     "columns": ([], ["decisions=other.csv", *GIVEN[1:]], "expected the columns path (or id)"),
     "quarantine": ([], [*GIVEN, "quarantine=library/q"], "lies in the library"),
     "new": ([], [*GIVEN, "new=[a/b]"], "is no name of a folder"),
@@ -181,6 +221,8 @@ def test_mistakes(case: str, command: Command, place: Path, capfd: Said) -> None
     rows, arguments, expected = MISTAKES[case]
     write(place, rows)
     (place / "other.csv").write_text("file,class\n")
+    (place / "twice.csv").write_text("path,decision,decision\na.jpg,Audi,BMW\n")
+    (place / "open.csv").write_text('path,decision\n"a.jpg,Audi\nb.jpg,BMW\n')
     before = contents(place)
     assert command("decide.py", *arguments) == 1
     (line,) = capfd.readouterr().err.strip().splitlines()
@@ -280,7 +322,7 @@ def test_undo_does_not_overwrite(command: Command, place: Path, capfd: Said) -> 
     write(place, [("a.jpg", "Audi")])
     assert command("decide.py", *GIVEN) == 0
     (place / "photos/a.jpg").write_text("a new one")
-    assert command("decide.py", "library=library", "undo=last") == 0
+    assert command("decide.py", "library=library", "undo=last") == 1
     assert "something lies there already" in capfd.readouterr().err
     found = contents(place)
     assert (found["photos/a.jpg"], found["library/Audi/a.jpg"]) == ("a new one", "photo 0")

@@ -193,3 +193,10 @@ def test_a_transform_is_told_by_what_it_does() -> None:
     assert keys == {told(name, size, a) for name, a in pairs for size in (32, 40)}
     assert len(keys) == 6
     assert not any(" at 0x" in key for key in keys)
+
+
+def test_one_class_is_nothing_to_learn(
+    tiny: list[str], config_of: Callable[..., DictConfig]
+) -> None:
+    with pytest.raises(ConfigError, match="one class is left, 'class 1', and nothing to tell it"):
+        make_data(config_of(*tiny, "data.classes=[class 1]"))

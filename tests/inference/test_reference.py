@@ -59,6 +59,20 @@ def test_a_set_is_frozen(photos: Path, tmp_path: Path, command, capfd) -> None:
         read_reference("field")
 
 
+def test_one_photo_is_of_one_class(photos: Path, command, capfd) -> None:
+    shutil.copy(photos / "class 0/100.png", photos / "class 1/again.png")
+    assert command("reference.py", "name=two", f"photos={photos}") == 1
+    said = capfd.readouterr().err
+    assert "2 files are one photo under several classes: class 0/100.png, class 1/again.png" in said
+
+
+def test_a_set_elsewhere_is_told_by_its_file(photos: Path, tmp_path: Path, command, capfd) -> None:
+    assert command("reference.py", "name=far", f"photos={photos}", "folder=else where") == 0
+    said = capfd.readouterr().out
+    assert f"reference='{tmp_path}/else where/far.parquet'" in said.replace('"', "")
+    assert "name this one there" in said
+
+
 def test_its_photos_and_their_twins_are_not_trained_on(
     photos: Path, pictures: Path, tiny: list[str], config_of: Callable, capfd
 ) -> None:
@@ -147,8 +161,15 @@ def test_what_a_run_was_trained_on_is_known_after_its_library_grew(
     assert command(*asked) == 1
     out = capfd.readouterr().out
     assert "1 photos with the content of one of field" in out
-    seen.unlink()
+    seen.rename(pictures / "class 9/moved.png")  # its content is still known
+    assert command(*asked) == 1
+    out = capfd.readouterr().out
+    assert "1 photos with the content of one of field" in out
+    assert "1 of the 60 photos that runs/train/one was trained on are not where they were" in out
+    (pictures / "class 9/moved.png").unlink()
+    kept.drop(columns="content").to_parquet(tmp_path / run / "photos.parquet")  # as before
     assert command(*asked) == 0
+    assert "were looked for by nothing" in capfd.readouterr().out
     moved = tmp_path / "elsewhere"
     shutil.move(pictures, moved)
     assert command(*asked) == 1

@@ -8,11 +8,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carsclf.errors import ConfigError
+from carsclf.errors import ConfigError, nearest
 from carsclf.options.command_line import (
     argument,
     as_typed,
     check_groups,
+    flags_first,
     joined_experiments,
     quoted,
 )
@@ -66,6 +67,16 @@ def test_what_stays_as_it_is() -> None:
     assert as_typed(kept, "train") == kept
     assert as_typed(["-m", "name=a,b"], "train") == ["-m", "name=a,b"]
     assert as_typed(["data.root=${oc.env:HOME}/x"], "train") == ["data.root=${oc.env:HOME}/x"]
+
+
+def test_flags_may_stand_anywhere() -> None:
+    typed = ["data=folder", "-m", "seed=1,2"]
+    assert flags_first(typed) == ["-m", "data=folder", "seed=1,2"]
+    assert flags_first(["seed=1", "--cfg", "job"]) == ["seed=1", "--cfg", "job"]
+
+
+def test_capitals_are_a_slip() -> None:
+    assert nearest("SEA", ["forest", "sea", "Ses"]) == "did you mean 'sea'?"
 
 
 def test_a_group_takes_the_name_of_an_option() -> None:

@@ -12,6 +12,7 @@ from carsclf.errors import DataError
 from carsclf.records import RunFolder
 from carsclf.report.command import write_report
 from carsclf.report.context import Price
+from carsclf.report.page import Desk, Page, Section
 from carsclf.report.words import placeless
 from tests.report.folders import (
     CLASSES,
@@ -300,6 +301,23 @@ def test_missing_photos_get_placeholders_and_a_count(tmp_path: Path) -> None:
         root=str(tmp_path / "elsewhere"),
     )  # fmt: skip
     assert "missing" not in page.read_text()
+
+
+def test_what_somebody_else_laid_there_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "paper"
+    for name in ("figures/own.svg", "tables/own.csv", "gallery/own.jpg"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("mine")
+    first = Desk(folder)
+    page = Page("a", "b", [], [], [section := Section("s", "S")])
+    first.table(section, "old", pd.DataFrame({"a": [1]}), "", {"a": ("a", str)})
+    first.write(page)
+    again = Desk(folder)
+    again.table(section, "new", pd.DataFrame({"a": [1]}), "", {"a": ("a", str)})
+    again.write(page)
+    left = sorted(str(p.relative_to(folder)) for p in folder.rglob("*.*") if p.suffix != ".json")
+    kept = ["figures/own.svg", "gallery/own.jpg", "tables/own.csv"]
+    assert left == sorted([*kept, "index.html", "tables/new.csv"])
 
 
 def test_one_class_only(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A command that is refused says why in one line, before any work, and leaves its name free."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from carsclf.errors import CarsclfError, ConfigError
 from carsclf.options.command_line import quoted
 from carsclf.records import RunFolder
 from carsclf.training import checks
+from carsclf.training.command import new_folder
 from tests.conftest import draw
 from tests.test_commands import error_of
 
@@ -136,6 +138,34 @@ def test_what_lightning_refuses_while_it_fits() -> None:
         nn.BatchNorm2d(3)(torch.zeros(1, 3, 1, 1))
     with pytest.raises(ValueError, match="own"), checks.lightning_mistakes():
         raise ValueError("own")
+
+
+def test_callbacks_of_a_study_are_none_of_a_training(
+    command, tiny: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert command("train.py", *tiny, "callbacks=csv") == 1
+    assert "callbacks=csv: those are tune.py's" in error_of(capfd)
+
+
+def test_of_two_trainings_of_a_name_one_has_it(
+    config_of, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CARSCLF_RUN_FOLDER", raising=False)
+    naming = OmegaConf.create({"runs": str(tmp_path), "name": "one"})
+    with ThreadPoolExecutor(8) as pool:
+        tries = [pool.submit(new_folder, naming) for _ in range(8)]
+        told = [each.exception() for each in tries]
+    assert told.count(None) == 1
+    assert {str(error) for error in told if error} == {
+        f"{tmp_path}/one exists: choose another name=, or resume={tmp_path}/one"
+    }
+
+
+def test_a_plateau_needs_every_epoch(config_of, tiny: list[str]) -> None:
+    every = ["schedule=plateau", "+trainer.check_val_every_n_epoch=2"]
+    with pytest.raises(ConfigError, match="n_epoch=2 leaves epochs out: take 1"):
+        checks.check_training(config_of(*tiny, *every, "schedule.monitor=val/loss"))
+    checks.check_training(config_of(*tiny, *every, "schedule.monitor=train/loss"))
 
 
 def test_a_warm_up_longer_than_the_training(config_of, tiny: list[str]) -> None:

@@ -46,6 +46,27 @@ def begins(config: DictConfig) -> dict[str, torch.Tensor]:
     return make_network(config, len(data.class_names), data.class_names)[0].state_dict()
 
 
+def test_photos_that_the_start_had_trained_on_are_told(
+    tiny: list[str], config_of: Make, tmp_path: Path, capfd
+) -> None:
+    config = config_of(*tiny, *FREEZE, "data.split_seed=0")
+    assert fit(config, tmp_path / "one").seen == {}
+    same = [*tiny, *FREEZE, f"model.weights={tmp_path / 'one'}"]
+    assert fit(config_of(*same, "data.split_seed=0", "seed=5"), tmp_path / "two").seen == {}
+    capfd.readouterr()
+    other = [*tiny, *FREEZE, f"model.weights={tmp_path / 'two'}", "data.split_seed=1"]
+    seen = fit(config_of(*other), tmp_path / "three").seen
+    lists = [pd.read_parquet(RunFolder(tmp_path / name).photos) for name in ("one", "three")]
+    trained, judged = (
+        set(table["id"][table["split"] == split])
+        for table, split in zip(lists, ("train", "val"), strict=True)
+    )
+    assert seen == {"val": len(trained & judged)}
+    assert 0 < seen["val"] < len(judged)
+    said = f"{seen['val']} of {len(judged)} val photos are ones that the run in model.weights"
+    assert said in capfd.readouterr().err
+
+
 def test_a_grown_run_begins_with_known_rows_and_says_so(
     earlier: Path, tiny: list[str], config_of: Make, tmp_path: Path, capfd
 ) -> None:

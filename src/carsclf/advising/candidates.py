@@ -169,8 +169,14 @@ def too_slow(answer_ms: float, latency_ms: float | None) -> str:
 def check_some(rows: Sequence[Mapping[str, Any]], latency_ms: float | None) -> None:
     """Says who has no weights here; raises ConfigError where no candidate is left."""
     without = [row["name"] for row in rows if row["skipped"].startswith(NO_WEIGHTS)]
-    if without:
-        say(f"{NO_WEIGHTS}{', '.join(without)}: {INSTALL}")
+    own = {
+        row["name"] for row in rows if Path(str(row.get("weights", ""))).suffix
+    }  # a file that was named
+    if absent := [name for name in without if name not in own]:
+        say(f"{NO_WEIGHTS}{', '.join(absent)}: {INSTALL}")
+    for row in rows:
+        if row["name"] in own.intersection(without):
+            say(f"{row['name']}: {row['skipped']}")
     if not all(row["skipped"] for row in rows):
         return
     answering = [row for row in rows if row["answer_ms"] is not None]

@@ -39,6 +39,7 @@ DECIDED = {
     "model": "the network is what is advised: candidates=[...] says among which",
     "mode": "the mode is what is advised",
     "optimizer": "how is trained goes with the mode, which is what is advised",
+    "trainer.max_epochs": "how long is what is advised, and plan.epochs=<n> decides it",
     "schedule": "how is trained goes with the mode, which is what is advised",
 }
 DEVICES = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}  # Lightning's words
@@ -76,7 +77,8 @@ def training_overrides(config: DictConfig) -> list[str]:
     """What of the command line is the training's."""
     told = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     for override in told:
-        if reason := DECIDED.get(_group(override)):
+        key = str(override.key_or_group)
+        if reason := DECIDED.get(key) or DECIDED.get(_group(override)):
             raise ConfigError(f"{override.input_line}: {reason}")
     if config.mode.name != "finetune":
         raise ConfigError(f"an experiment chose mode={config.mode.name}: {DECIDED['mode']}")

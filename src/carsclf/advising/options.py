@@ -134,9 +134,10 @@ def _sizes(one: Probed, asked: Mapping[str, Any], latency: float | None) -> Iter
 
 def too_long(advice: Advice, choice: Choice, pace: Pace, fits: int) -> str:
     """That the epochs asked for do not fit, and how many do."""
+    more = f"plan.epochs={fits} fits, or " if fits else ""
     return (
         f"plan.epochs={choice.epochs}: {choice.network} at {choice.image_size} px takes about "
         f"{hours(pace.training(choice.epochs) / 3600)} for them, and "
-        f"{hours(max(0.0, advice.ledger.left()) / 3600)} are left: plan.epochs={fits} fits, or a "
+        f"{hours(max(0.0, advice.ledger.left()) / 3600)} are left: {more}a "
         "smaller plan.image_size, or ask anew with more hours="
     )

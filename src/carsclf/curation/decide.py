@@ -61,6 +61,8 @@ def decide(config: DictConfig) -> Applied:
         else:
             apply(config, library, quarantine, log, found)
     _tell(found, "taken back" if config.undo is not None else "moved")
+    if (found.refused or found.conflicts) and not (found.moved or found.before):
+        raise SystemExit(1)
     if found.moved and config.undo is None:
         say_next(f"python decide.py {argument('library', str(library))} undo=last")
     return found
@@ -110,6 +112,13 @@ def _apply_one(one: Decision, folder: Path, log: Log, found: Applied) -> None:
                 f"{name}: {one.decision} ({one.notes['who'] or 'unnamed'}), but it was moved to "
                 f"{earlier.told.get('decision')} ({who}) before: undo={earlier.number} first"
             )
+        return
+    if (earlier := log.of(one.photo)) is not None and not one.sure:
+        found.conflicts.append(
+            f"{name}: one of this name was moved to {earlier.told.get('decision')} before (move "
+            f"{earlier.number}), so the list may be about that one: add a column content, with the "
+            "SHA-256 of the one that is meant, or decide on a list that is newer"
+        )
         return
     if one.photo.parent == folder:
         found.before.append(name)

@@ -19,17 +19,19 @@ from carsclf.errors import DataError, nearest
 from carsclf.files import table_of
 
 QUARANTINE, SKIP = "quarantine", "skip"
+OF_TRAINING = "/"  # of a page's log: a turn or a merge, which is no folder
 NOTES = ("who", "when", "why")
 LONGEST = 255  # bytes of a folder's name
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to become of one photo. notes: who, when, why."""
+    """What is to become of one photo. notes: who, when, why; sure: it is known by its content."""
 
     photo: Path  # absolute
     decision: str
     notes: Mapping[str, str]
+    sure: bool = False
 
 
 @dataclass
@@ -62,10 +64,14 @@ def read_decisions(
         )
     reading, said = Reading(), dict[Path, Decision]()
     contested: dict[Path, list[Decision]] = {}
+    training: list[str] = []
     for number, row in enumerate(rows, 2):
         photo, decision = place_of(row, photos), row["decision"]
         if not decision:
             reading.undecided += 1
+            continue
+        if decision == OF_TRAINING:
+            training.append(photo.name)
             continue
         wrong = (
             why_no_photo(photo, photos, row)
@@ -76,10 +82,16 @@ def read_decisions(
             name = shown(row.get("path") or row.get("id") or "")
             reading.refused.append(f"line {number}, {name}: {wrong}")
             continue
-        one = Decision(photo, decision, {note: row.get(note, "") for note in NOTES})
+        notes = {note: row.get(note, "") for note in NOTES}
+        one = Decision(photo, decision, notes, bool(row.get("content")))
         first = said.setdefault(photo, one)
         if first.decision != decision:
             contested.setdefault(photo, [first]).append(one)
+    if training:
+        reading.refused.append(
+            f"{len(training)} turns and merges ({list_some(training, 3)}) move no photo: training "
+            f"applies them with data.decisions={path}"
+        )
     for photo, several in contested.items():
         told = [f"{d.decision} ({d.notes['who'] or 'unnamed'})" for d in several]
         reading.conflicts.append(f"{shown(str(photo))}: {list_some(told)}")
@@ -138,7 +150,8 @@ def _why_no_class(decision: str, classes: Collection[str], new: Collection[str])
         return None
     return (
         f"the library has no class {shown(decision)!r}: "
-        f"{nearest(decision, [*classes, QUARANTINE, SKIP])} A new one is named with new=[...]"
+        f"{nearest(decision, [*sorted(classes), QUARANTINE, SKIP])}; a new one is named with "
+        f"new=[{decision}]"
     )
 
 
@@ -180,6 +193,8 @@ def _logged(ledger: Ledger) -> list[dict[str, str]]:
     rows = []
     for id in ledger.ids():
         fate = ledger.fate(id)
+        if ledger.turn(id) or (fate and fate.decision == "merge"):
+            rows.append({"id": id, "decision": OF_TRAINING})
         for entry in ledger.conflict(id) or ([fate] if fate else []):
             decision = {"relabel": entry.value, "exclude": QUARANTINE, "keep": SKIP}
             if entry.decision in decision:

@@ -56,7 +56,8 @@ class Log:
 
     def move(self, source: Path, target: Path, told: Mapping[str, Any]) -> Move:
         """Moves a photo to a place that is free, and logs it."""
-        move = Move(max(self.moves, default=0) + 1, source, target, dict(told))
+        told = {**told, "made": not target.parent.exists()}
+        move = Move(max(self.moves, default=0) + 1, source, target, told)
         self._append("move", move, **{"from": str(source), "to": str(target)}, **told)
         move_file(source, target)
         return self._append("done", move)
@@ -65,6 +66,10 @@ class Log:
         """Moves it back to where it was, which must be free."""
         self._append("undo", move)
         move_file(move.target, move.source)
+        folder = move.target.parent
+        if any(m.told.get("made") for m in self.moves.values() if m.target.parent == folder):
+            with suppress(OSError):  # other photos are in it
+                folder.rmdir()  # a class of no photo, at which training would stop
         return self._append("undone", move)
 
     def stands(self, move: Move) -> Move:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from carsclf.analysis.filters import FILTERS
 from carsclf.curation.decisions import classes_in, place_of, why_no_photo
+from carsclf.data.decision_log import read_ledger
 from carsclf.data.decoding import is_picture
 from carsclf.data.samples import list_some
 from carsclf.errors import DataError
@@ -37,6 +38,17 @@ def sort_photos(config: DictConfig, listed: Path, photos: Path, library: Path) -
     then = [argument("decisions", log), argument("photos", photos), argument("library", library)]
     say_next(f"python decide.py {' '.join(then)}")
     serve_page(board, config.who or getuser(), config.port)
+    if typed := sorted(_classes_named(log) - {*names}):
+        say_next(f"python decide.py {' '.join([*then, argument('new', typed)])}")
+
+
+def _classes_named(log: Path) -> set[str]:
+    """All that photos were said to be."""
+    if not log.is_file():
+        return set()
+    ledger = read_ledger(log.read_bytes(), log)
+    fates = filter(None, map(ledger.fate, ledger.ids()))
+    return {fate.value for fate in fates if fate.decision == "relabel"}
 
 
 def read_list(

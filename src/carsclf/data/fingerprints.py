@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ from carsclf.data.decoding import RULES, decode
 from carsclf.data.images import file_identity, read_file
 from carsclf.data.samples import Sample
 from carsclf.errors import ConfigError, DataError
-from carsclf.files import atomic_write
+from carsclf.files import atomic_write, cache_root
 from carsclf.machine.devices import available_cores
 from carsclf.terminal import terminal
 
@@ -57,6 +58,37 @@ def check_hashes() -> None:
 def content_hash(content: bytes) -> str:
     """SHA-256, as `sha256sum` prints it."""
     return hashlib.sha256(content).hexdigest()
+
+
+def contents(samples: Sequence[Sample]) -> dict[str, str]:
+    """SHA-256 of each sample's file, by id, of those that can be read.
+
+    Those of files that are the same as before come from the cache folder.
+    """
+    places = {str(s.path): s for s in samples}
+    if not places:
+        return {}
+    root = content_hash(os.path.commonpath(places).encode())
+    kept = cache_root() / "contents" / f"{root}.parquet"
+    known = _known(kept)
+    identities = {place: json.dumps(file_identity(s.path)) for place, s in places.items()}
+    new = {p: s for p, s in places.items() if known.get(p, {}).get("identity") != identities[p]}
+    if new:
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for place, content in zip(new, pool.map(content_of, new.values()), strict=True):
+                known[place] = {"id": place, "identity": identities[place], "content": content}
+        with atomic_write(kept) as temporary:
+            pd.DataFrame(list(known.values())).to_parquet(temporary)
+    found = {s.id: known[place]["content"] for place, s in places.items()}
+    return {id: content for id, content in found.items() if isinstance(content, str)}
+
+
+def content_of(sample: Sample) -> str | None:
+    """The hash of what lies there now; None where that cannot be read."""
+    try:
+        return content_hash(read_file(sample))
+    except DataError:
+        return None
 
 
 def looks(grey: Image.Image) -> dict[str, bytes]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning_fabric.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from carsclf.data.build import make_source, pick_workers, transforms_of
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.fingerprints import contents
 from carsclf.data.mapping import ClassMapping
 from carsclf.data.reading import readable_photos
 from carsclf.data.samples import Sample, list_some, shown
@@ -22,6 +23,7 @@ from carsclf.data.splits import Splits
 from carsclf.data.wholes import Wholes
 from carsclf.errors import CheckpointError, DataError
 from carsclf.files import atomic_write, cache_root
+from carsclf.records import RunFolder
 
 log = logging.getLogger(__name__)
 GONE = 0.1
@@ -29,32 +31,40 @@ GONE = 0.1
 
 
 def write_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None:
-    """A row per photo, as parquet: id, split, class, path."""
+    """A row per photo, as parquet: id, split, class, path, content (SHA-256 of the file)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    found = contents([s for samples in splits.values() for s in samples])
     rows = [
-        {"id": s.id, "split": name, "class": class_names[s.target], "path": str(s.path)}
+        {"id": s.id, "split": name, "class": class_names[s.target], "path": str(s.path),
+         "content": found.get(s.id)}
         for name, samples in splits.items()
         for s in samples
-    ]
+    ]  # fmt: skip
     table = pa.Table.from_pylist(rows)
     with atomic_write(file) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_photos(file: Path, splits: Sequence[str], root: str | Path | None = None) -> list[Sample]:
-    """Those of some splits that are still there, below `root` where they moved.
+def read_photos(
+    file: Path, splits: Sequence[str], root: str | Path | None = None
+) -> tuple[list[Sample], dict[str, str | None]]:
+    """Those of some splits that are still there, below `root` where they moved, and by id the
+    contents of those that are not; None where an earlier version did not note it.
 
     Their targets mean nothing. Raises CheckpointError where the file is damaged.
     """
-    rows = _rows(file)
-    places = [
-        (row["id"], Path(root).expanduser() / row["id"] if root else Path(row["path"]))
-        for row in rows
-        if row["split"] in splits
-    ]
-    return [Sample(id, path, 0) for id, path in places if path.is_file()]
+    there, gone = list[Sample](), dict[str, str | None]()
+    for row in _rows(file):
+        path = Path(root).expanduser() / row["id"] if root else Path(row["path"])
+        if row["split"] not in splits:
+            continue
+        if path.is_file():
+            there.append(Sample(row["id"], path, 0))
+        else:
+            gone[row["id"]] = row.get("content")
+    return there, gone
 
 
 def check_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None:
@@ -77,6 +87,23 @@ def check_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None
         f"{'; '.join(said) or 'others are repeated'}; "
         "put back what changed, or train anew with another name"
     )
+
+
+def trained_before(weights: str, file: Path) -> dict[str, int]:
+    """How many photos of a run's splits, by their content, the runs it began with had trained on.
+
+    weights: `model.weights`; file: the run's list of photos. Splits that are judged on only, and
+    only those that have such photos; nothing is known of runs of earlier versions.
+    """
+    trained, at = set[str](), Path(weights).expanduser()
+    seen: set[Path] = set()
+    while (files := RunFolder(at)).photos.is_file() and at not in seen:
+        seen.add(at)
+        trained |= {row.get("content") for row in _rows(files.photos) if row["split"] == "train"}
+        at = Path(str(OmegaConf.load(files.config).model.weights)).expanduser()
+    trained.discard(None)
+    own = Counter(r["split"] for r in _rows(file) if r.get("content") in trained)
+    return {split: count for split, count in own.items() if split != "train"}
 
 
 def data_of_run(config: DictConfig, file: Path, class_names: list[str]) -> CarsDataModule:
@@ -141,11 +168,14 @@ def data_of_run(config: DictConfig, file: Path, class_names: list[str]) -> CarsD
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
-    """A row a photo: id, split, class, path. Raises CheckpointError."""
+    """A row a photo: id, split, class, path and, of this version, content. Raises
+    CheckpointError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(file, columns=["id", "split", "class", "path"]).to_pylist()
+        table = pq.read_table(file)
+        table.select(["id", "split", "class", "path"])
+        return table.to_pylist()
     except (OSError, pa.ArrowException, KeyError) as error:
         raise CheckpointError(f"{file} cannot be read ({error})") from None

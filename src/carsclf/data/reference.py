@@ -11,8 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from carsclf.data.fingerprints import COLUMNS, content_hash, fingerprints
-from carsclf.data.images import read_file
+from carsclf.data.fingerprints import COLUMNS, content_of, fingerprints
 from carsclf.data.samples import Sample, absolute, list_some, shown
 from carsclf.errors import CheckpointError, ConfigError, DataError, nearest
 from carsclf.files import AnyPath, atomic_write
@@ -61,7 +60,7 @@ class ReferenceSet:
         """Its photos, each with the content that was frozen; raises DataError naming others."""
         samples = self.samples(root)
         with ThreadPoolExecutor(available_cores()) as pool:
-            found = list(pool.map(_content, samples))
+            found = list(pool.map(content_of, samples))
         frozen = self.table["content"].tolist()
         missing = [s.id for s, now in zip(samples, found, strict=True) if now is None]
         changed = [
@@ -76,7 +75,8 @@ class ReferenceSet:
             base = self.root if root is None else root
             raise DataError(
                 f"reference set {self.name}: {' and '.join(told)} below {base}: put them back, say "
-                "where they lie now with root=<folder>, or make a set of another name"
+                f"where they lie now with root=<folder> (gate.py: roots={{{self.name}: "
+                "<folder>}), or make a set of another name"
             )
         return samples
 
@@ -114,6 +114,12 @@ def make_set(
             "them"
         )
     table["class"] = [class_names[s.target] for s in samples]
+    named = table.groupby("content")["class"].nunique()
+    if double := table.loc[table["content"].isin(named[named > 1].index), "id"].tolist():
+        raise DataError(
+            f"{len(double)} files are one photo under several classes: {list_some(double, 4)}; "
+            "keep the one that is right"
+        )
     table["box"] = [None if s.box is None else list(s.box) for s in samples]
     return ReferenceSet(name, root, absolute(str(folder)) / f"{name}.parquet", table)
 
@@ -175,14 +181,6 @@ def check_same(record: Mapping[str, Any], note: Path, folder: Path) -> None:
             f"the reference set {other[0]} is not what it was when {folder} was trained, so other "
             "photos would be held back: put the old file back"
         )
-
-
-def _content(sample: Sample) -> str | None:
-    """The hash of what lies there now; None where that cannot be read."""
-    try:
-        return content_hash(read_file(sample))
-    except DataError:
-        return None
 
 
 def _box(value: Any) -> Any:

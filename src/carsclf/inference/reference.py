@@ -12,15 +12,15 @@ from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.fingerprints import check_hashes
 from carsclf.data.folder import folder
 from carsclf.data.mapping import ClassMapping
-from carsclf.data.photos_of_run import read_photos
-from carsclf.data.reference import ReferenceSet, make_set
+from carsclf.data.photos_of_run import GONE, read_photos
+from carsclf.data.reference import ReferenceSet, all_references, make_set
 from carsclf.data.samples import Sample, absolute, list_some
 from carsclf.data.views import Views
 from carsclf.data.withhold import HELD, Withheld, kept_for, withheld
 from carsclf.errors import CheckpointError, ConfigError, DataError, mistakes, one_line
 from carsclf.inference.predict import TrainedModel, load_model, predict
 from carsclf.inference.split import How, mean_of_views, open_run
-from carsclf.options.command_line import say_next
+from carsclf.options.command_line import argument, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.reference import REFERENCE
 from carsclf.records import Predictions, RunFolder
@@ -49,7 +49,12 @@ def make_reference(config: DictConfig) -> Path:
           f"{made.file}")  # fmt: skip
     if config.run is not None and config.split != "test":
         print(f"{config.run} has seen these photos, so the gate refuses it: train it anew")
-    say_next(f"python evaluate.py run=<run folder> reference={made.name}")
+    named = made.name if made.file in all_references() else made.file
+    if named != made.name:
+        print(
+            "data.references=auto holds back the sets below references/ only: name this one there"
+        )
+    say_next(f"python evaluate.py run=<run folder> {argument('reference', named)}")
     return made.file
 
 
@@ -104,18 +109,24 @@ def told_lacking(lacking: Sequence[str], reference: ReferenceSet) -> list[str]:
             f"count as wrong: {list_some(lacking)}"]  # fmt: skip
 
 
-def trained_on(run: Path, sets: Sequence[ReferenceSet], root: str | None) -> Withheld:
-    """Photos of the sets, or twins of theirs, that a run was trained or validated on.
+def trained_on(
+    run: Path, sets: Sequence[ReferenceSet], root: str | None
+) -> tuple[Withheld, list[str]]:
+    """Photos of the sets, or twins of theirs, that a run was trained or validated on, and a line
+    where some are not where they were.
 
     Its own list of photos tells which they were, and those of the runs that its weights began
-    with; a run of an earlier version has none, and its data as they lie there now are taken.
-    Raises ConfigError where nothing of them is found.
+    with; a run of an earlier version has none, and its data as they lie there now are taken. One
+    that is gone is known by its content only, and by nothing where the list is of an earlier
+    version. Raises ConfigError where more than GONE cannot be looked at so.
     """
-    samples, at, place = [], run, root
+    samples, gone, at, place = list[Sample](), dict[str, str | None](), run, root
     seen: set[Path] = set()
     while at not in seen:
         seen.add(at)
-        samples += _seen_by(at, place)
+        there, lost = _seen_by(at, place)
+        samples += there
+        gone |= lost
         weights = Path(str(OmegaConf.load(RunFolder(at).config).model.weights)).expanduser()
         if RunFolder(weights).config.is_file():
             at = weights
@@ -123,20 +134,39 @@ def trained_on(run: Path, sets: Sequence[ReferenceSet], root: str | None) -> Wit
     found = [withheld([s for s in samples if kept_for([s]) == kept], sets)
              for kept in dict.fromkeys(kept_for([s]) for s in samples)]  # fmt: skip
     same = {id: name for each in found for id, name in each.same.items()}
+    frozen = {content: one.name for one in sets for content in one.table["content"]}
+    same |= {id: frozen[content] for id, content in gone.items() if content in frozen}
     twins = {id: name for each in found for id, name in each.twins.items()}
-    return Withheld({one.name: one.hash for one in sets}, same, twins)
+    unknown = [id for id, content in gone.items() if content is None]
+    notes = {
+        "by content alone, so that near duplicates are not found": [
+            id for id, content in gone.items() if content is not None
+        ],
+        "by nothing": unknown,
+    }
+    told = [
+        f"{len(ids)} of the {len(samples) + len(gone)} photos that {run} was trained on are not "
+        f"where they were, and were looked for {how} ({list_some(ids, 3)}): data_root=<folder> "
+        "says where they lie now"
+        for how, ids in notes.items()
+        if ids
+    ]
+    return Withheld({one.name: one.hash for one in sets}, same, twins), told
 
 
-def _seen_by(run: Path, root: str | None) -> list[Sample]:
-    """The training and validation photos of one run that are still there."""
+def _seen_by(run: Path, root: str | None) -> tuple[list[Sample], dict[str, str | None]]:
+    """The training and validation photos of one run that are still there, and the contents of
+    others."""
     kept = RunFolder(run).photos
     try:
         if kept.is_file():
-            if found := read_photos(kept, HELD, root):
-                return found
-            raise DataError("none of its photos is where it was")
+            there, gone = read_photos(kept, HELD, root)
+            unknown = [id for id, content in gone.items() if content is None]
+            if len(unknown) > GONE * (len(there) + len(gone)):
+                raise DataError(f"{len(unknown)} of its photos are not where they were")
+            return there, gone
         splits = open_run(run, How("train", root=root, device="cpu")).data.splits
-        return [s for name in HELD for s in splits[name]]
+        return [s for name in HELD for s in splits[name]], {}
     except mistakes() as error:
         raise ConfigError(
             f"whether {run} was trained on photos of the reference sets is looked for in its data "

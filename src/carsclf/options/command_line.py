@@ -25,6 +25,7 @@ from carsclf.options.table import COMMANDS
 
 QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""")
 PLAIN = re.compile(r"[\w./:@%+-]+", re.ASCII)  # what neither Hydra nor a shell reads otherwise
+MULTIRUN = ("-m", "--multirun")
 SEVERAL = ("callbacks", "experiment", "space")
 """Groups of which several options go together."""
 SWEEPS = re.compile(r"(choice|range|interval|glob|shuffle|sort)\(")
@@ -37,13 +38,19 @@ def run(main: Callable[[], Any]) -> None:
     OmegaConf.register_new_resolver("cache_root", lambda: str(cache_root()), replace=True)
     try:
         with one_line_errors():
-            arguments = joined_experiments(expanded(sys.argv[1:]))
+            arguments = joined_experiments(expanded(flags_first(sys.argv[1:])))
             check_groups(arguments, script.parent / "conf")
             sys.argv[1:] = as_typed(arguments, script.stem)
             main()
     except KeyboardInterrupt:  # where there was nothing to go on with
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """`-m` before the overrides: argparse takes them in one place only."""
+    flags = [a for a in arguments if a in MULTIRUN]
+    return [*flags, *(a for a in arguments if a not in MULTIRUN)]
 
 
 def joined_experiments(arguments: Sequence[str]) -> list[str]:
@@ -68,7 +75,7 @@ def as_typed(arguments: Sequence[str], command: str) -> list[str]:
     Sweeps (`-m` with commas), null, and what is quoted already stay as they are.
     """
     table = COMMANDS.get(command, {})
-    sweeps = any(a in ("-m", "--multirun") for a in arguments)
+    sweeps = any(a in MULTIRUN for a in arguments)
     done = []
     for argument in arguments:
         key, equals, value = argument.partition("=")

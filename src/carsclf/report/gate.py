@@ -105,7 +105,8 @@ def _refused(
     if why := why_not_deployable(candidate):
         return [why], []
     refused, notes = [], []
-    seen = trained_on(candidate, sets, root)
+    seen, unsure = trained_on(candidate, sets, root)
+    notes += unsure
     if seen.ids:
         refused = [
             f"{candidate} was trained or validated on photos of the reference sets: {seen.told()} "
@@ -114,11 +115,12 @@ def _refused(
         ]
     if deployed is not None:
         try:
-            own = trained_on(deployed, sets, None)
+            own, unsure = trained_on(deployed, sets, None)
         except ConfigError:
             notes.append(f"Whether the deployed model {deployed} was trained on photos of the sets "
                          "is not known: its own data cannot be read.")  # fmt: skip
         else:
+            notes += unsure
             if own.ids:
                 notes.append(f"The deployed model {deployed} was trained on photos of the sets, "
                              f"which flatters it: {own.told()}.")  # fmt: skip

@@ -1,7 +1,8 @@
 """The page itself: what sections leave on the desk, written as HTML, figures and tables."""
 
 import base64
-import shutil
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from carsclf.files import atomic_write
+from carsclf.files import atomic_write, write_json
 
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
+MADE = ".made.json"
 Show = Mapping[str, tuple[str, Callable[[Any], str]]]
 """Of a table: heading -> (column, how its values are written)."""
 
@@ -80,9 +82,23 @@ class Desk:
     png: bool = False
     """Whether figures are drawn as PNG as well, for what shows no SVG."""
 
+    made: list[str] = field(default_factory=list)
+    """What lies beside the page, by its place in the folder."""
+
     def __post_init__(self) -> None:
-        for name in ("figures", "tables", "gallery"):  # of an earlier report
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        try:  # of an earlier page; what somebody else laid there stays
+            made = json.loads((self.folder / MADE).read_text())
+        except (OSError, ValueError):
+            return
+        for name in made:
+            if re.fullmatch(r"(figures|tables|gallery)/[^/]+", name):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _place(self, name: str) -> Path:
+        self.made.append(name)
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def figure(
         self,
@@ -93,11 +109,10 @@ class Desk:
         suffix: str = ".svg",
     ) -> None:
         """Draws into figures/<name>.svg, or what photos need instead, and shows it."""
-        path = self.folder / "figures" / f"{name}{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._place(f"figures/{name}{suffix}")
         draw(path)
         if self.png and suffix != ".png":
-            draw(path.with_suffix(".png"))
+            draw(self._place(f"figures/{name}.png"))
         content = {"uri": data_uri(path), "file": f"figures/{path.name}"}
         section.parts.append(Part("figure", content, caption))
 
@@ -114,7 +129,7 @@ class Desk:
 
         most: rows that are shown; None: all.
         """
-        path = self.folder / "tables" / f"{name}.csv"
+        path = self._place(f"tables/{name}.csv")
         with atomic_write(path) as temporary:
             table.to_csv(temporary, index=False)
         rows = [
@@ -135,8 +150,7 @@ class Desk:
 
     def photo(self, name: str, content: bytes) -> str:
         """Writes gallery/<name>.jpg; returns it as a data URI."""
-        path = self.folder / "gallery" / f"{name}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._place(f"gallery/{name}.jpg")
         path.write_bytes(content)
         return data_uri(path)
 
@@ -153,6 +167,7 @@ class Desk:
         path = self.folder / "index.html"
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+        write_json(self.folder / MADE, self.made)
         return path
 
 

@@ -55,6 +55,13 @@ def check_lengths(config: DictConfig) -> None:
     for key, length in lengths.items():
         if length > epochs:
             raise ConfigError(f"{key}={length}: expected at most trainer.max_epochs={epochs}")
+    each = config.trainer.get("check_val_every_n_epoch") or 1
+    if str(schedule.get("monitor", "")).startswith("val/") and each > 1:
+        raise ConfigError(
+            f"schedule.monitor={schedule.monitor} is looked at after each epoch, and "
+            f"trainer.check_val_every_n_epoch={each} leaves epochs out: take 1, or "
+            "schedule.monitor=train/loss"
+        )
     if "decay_share" in schedule:
         stable = stable_epochs(schedule, epochs)
         if schedule.warmup_epochs > stable + TINY:

@@ -141,7 +141,13 @@ def new_folder(config: DictConfig) -> Path:
         )
     folder = Path(config.runs) / (config.name or fresh_name(config))
     # of processes from outside any may be the first to make the folder, none trains alone
-    if (RunFolder(folder).metrics if outside else folder).exists():
+    taken = outside and RunFolder(folder).metrics.exists()
+    if not outside:
+        try:
+            folder.mkdir(parents=True)  # whoever makes it has it, of several that begin at once
+        except FileExistsError:
+            taken = True
+    if taken:
         raise ConfigError(f"{folder} exists: choose another name=, or {argument('resume', folder)}")
     os.environ["CARSCLF_RUN_FOLDER"] = str(folder)
     return folder

@@ -16,7 +16,7 @@ from carsclf.data.build import cutoff, make_data
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.decided import Decided
 from carsclf.data.exclude import Exclusion, changed
-from carsclf.data.photos_of_run import check_photos, write_photos
+from carsclf.data.photos_of_run import check_photos, trained_before, write_photos
 from carsclf.data.reference import NOTE, check_same
 from carsclf.data.resizing import told
 from carsclf.data.withhold import Withheld
@@ -24,7 +24,6 @@ from carsclf.errors import CheckpointError
 from carsclf.files import AnyPath, atomic_write, write_json
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.machine.precision import adopt
-from carsclf.models.networks import Weights
 from carsclf.records import Run, RunFolder
 from carsclf.terminal import terminal
 from carsclf.training.build import (
@@ -98,7 +97,15 @@ def fit(
     keep_photos(pictures, files, going_on=last is not None)
     write_too_few(pictures, cutoff(config), files)
     network, weights = make_network(config, len(names), names)
-    tell(weights)
+    if weights.notes:
+        tell(str(weights))
+    seen = trained_before(config.model.weights, files.photos)
+    for split, count in seen.items():
+        tell(
+            f"{count} of {len(pictures.splits[split])} {split} photos are ones that the run in "
+            f"model.weights, or one before it, had trained on, so {split} flatters: one "
+            "data.split_seed for all keeps them apart"
+        )
     place_new_rows(config, network, weights.rows, pictures, device_of(config))
     parameters = sum(p.numel() for p in network.parameters())  # before any are added
     config, _ = settle_training(config, network, device_of(config))
@@ -152,6 +159,7 @@ def fit(
         cost=meter.cost,
         chosen=chosen,
         suggested=suggested(config, files),
+        seen=seen,
     )
     if trainer.is_global_zero:
         record.write(files.run)
@@ -161,10 +169,9 @@ def fit(
 
 
 @rank_zero_only
-def tell(weights: Weights) -> None:
-    """Says what of the weights was not taken as it was, where anything was not."""
-    if weights.notes:
-        terminal(stderr=True, soft_wrap=True).print(str(weights))
+def tell(line: str) -> None:
+    """Says what somebody should know of the weights that it begins with."""
+    terminal(stderr=True, soft_wrap=True).print(line)
 
 
 def prepare(config: DictConfig) -> list[str]:
