@@ -1,0 +1,105 @@
+"""The best classifiers of Stanford Cars that two cores train in a night: see README.md.
+
+    python -m experiments.cars_best.measure <cars> <weights> <out.csv> [--members lite0 lite2]
+
+<weights> is a folder with the three files of ImageNet weights. A training that was stopped goes on,
+one that is finished is not repeated; `--jobs` of them side by side, with a thread each. Then each
+member, and the mean of each kind's members, is looked at on validation and on test, plain and with
+flips; what is reported on test is what validation prefers.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from carsclf.analysis.comparison import wilson
+from carsclf.records import Predictions, Run, RunFolder
+from experiments.measuring import Row, Rows, commit_of, parser_of, used_by
+
+COMMON = ["model.channels_last=true", "data.workers=0", "look=false"]
+TUNED = ["experiment=cars_best"]
+FROZEN = [
+    *("data=stanford_cars", "data.protocol=fractions", "data.split_seed=0"),
+    *("data.val_fraction=0.06", "data.test_fraction=0.1", "data.image_size=320"),
+    *("mode=freeze", "trainer.precision=32-true"),
+]
+KINDS = {
+    "fine-tuned": {
+        "lite0": [*TUNED, "optimizer.lr=2e-3"],
+        "lite2": [*TUNED, "optimizer.lr=1.5e-3", "model=tf_efficientnet_lite2"],
+        "mobilenetv2": [*TUNED, "optimizer.lr=5e-4", "model=mobilenetv2_100"],
+    },
+    "frozen": {
+        "frozen_lite0": [*FROZEN, "model=tf_efficientnet_lite0"],
+        "frozen_lite2": [*FROZEN, "model=tf_efficientnet_lite2"],
+        "frozen_mobilenetv2": [*FROZEN, "model=mobilenetv2_100"],
+    },
+}
+MEMBERS = {name: (kind, told) for kind, of in KINDS.items() for name, told in of.items()}
+COLUMNS = ("entry", "views", "split", "images", "top1", "low", "high", "seconds", "recorded_in")
+
+
+def trained_on_and_on(folder: Path, overrides: Sequence[str], files: Path) -> None:
+    """Trains, or goes on with what was stopped."""
+    if (folder / "run.json").is_file() and Run.read(folder / "run.json").finished:
+        return
+    if folder.is_dir():
+        used_by("train.py", f"resume={folder}")
+        return
+    network = next((o[6:] for o in overrides if o.startswith("model=")), "tf_efficientnet_lite0")
+    weights = f"model.weights={files / f'{network}.timm.safetensors'}"
+    own = [f"runs={folder.parent}", f"name={folder.name}"]
+    used_by("train.py", *COMMON, *overrides, weights, *own)
+
+
+def judged(entry: str, folder: Path, views: str, split: str, told: Sequence[str]) -> Row:
+    """One row, by `evaluate.py`."""
+    part = split if views == "plain" else f"{split}_{views}"
+    tta = [] if views == "plain" else [f"tta={views}"]
+    used = used_by("evaluate.py", *told, f"split={split}", *tta, "worst=0")
+    right = Predictions.read(RunFolder(folder).predictions(part)).right
+    share = wilson(int(right.sum()), len(right))
+    return {
+        "entry": entry,
+        "views": views,
+        "split": split,
+        "images": len(right),
+        "top1": round(float(right.mean()), 4),
+        "low": round(share.low, 4),
+        "high": round(share.high, 4),
+        "seconds": round(used.wall, 1),
+    }
+
+
+def main() -> None:
+    parser = parser_of(__doc__, "cars", "weights", "out")
+    parser.add_argument("--members", nargs="+", default=list(MEMBERS))
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args()
+    runs = asked.out.parent / "runs"
+
+    def train(name: str) -> None:
+        told = [f"data.root={asked.cars}", *MEMBERS[name][1]]
+        trained_on_and_on(runs / name, told, asked.weights)
+
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        list(pool.map(train, asked.members))
+    entries = {name: (runs / name, [f"run={runs / name}"]) for name in asked.members}
+    for kind in KINDS:
+        members = [runs / name for name in asked.members if MEMBERS[name][0] == kind]
+        if len(members) > 1:
+            folder = runs / f"mean-{kind}"
+            told = [f"runs=[{','.join(map(os.fspath, members))}]", f"folder={folder}"]
+            entries[f"mean, {kind}"] = (folder, told)
+    table = Rows(asked.out, COLUMNS, 3)
+    for split in ("val", "test"):
+        for entry, (folder, told) in entries.items():
+            for views in ("plain", "flip"):
+                if not table.has(entry, views, split):
+                    commit = commit_of(Run.read(RunFolder(next(iter(entries.values()))[0]).run))
+                    table.add(judged(entry, folder, views, split, told) | {"recorded_in": commit})
+
+
+if __name__ == "__main__":
+    main()
