@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +70,8 @@ def test_one_photo_is_of_one_class(photos: Path, command, capfd) -> None:
 def test_a_set_elsewhere_is_told_by_its_file(photos: Path, tmp_path: Path, command, capfd) -> None:
     assert command("reference.py", "name=far", f"photos={photos}", "folder=else where") == 0
     said = capfd.readouterr().out
-    assert f"reference='{tmp_path}/else where/far.parquet'" in said.replace('"', "")
+    typed = shlex.split(said.splitlines()[-1])[-1]
+    assert typed == f'reference="{tmp_path}/else where/far.parquet"'
     assert "name this one there" in said
 
 
@@ -173,5 +175,5 @@ def test_what_a_run_was_trained_on_is_known_after_its_library_grew(
     moved = tmp_path / "elsewhere"
     shutil.move(pictures, moved)
     assert command(*asked) == 1
-    assert "none of its photos is where it was" in capfd.readouterr().err
+    assert "60 of its photos are not where they were" in capfd.readouterr().err
     assert command(*asked, f"data_root={moved}") == 0
