@@ -99,7 +99,8 @@ def fit(
     network, weights = make_network(config, len(names), names)
     if weights.notes:
         tell(str(weights))
-    seen = trained_before(config.model.weights, files.photos)
+    # the list is the first process's, and may not be there yet for others
+    seen = rank_zero_only(trained_before)(config.model.weights, files.photos) or {}
     for split, count in seen.items():
         tell(
             f"{count} of {len(pictures.splits[split])} {split} photos are ones that the run in "
