@@ -129,6 +129,7 @@ class EpochEnd(Checkpoint):
                 _link(self.folder.last, self.folder.best)
             write_metrics(self.folder.metrics, self.rows, self.leak)
             self.progress.epoch_done(epoch, pl_module.epoch_metrics)
+        trainer.strategy.barrier()  # after the last epoch every process reads best.ckpt
         if self.on_epoch is not None:
             go_on = self.on_epoch(epoch, dict(pl_module.epoch_metrics), seconds, self.folder.last)
             trainer.should_stop = trainer.should_stop or go_on is False
