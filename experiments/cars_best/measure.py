@@ -93,11 +93,11 @@ def main() -> None:
             told = [f"runs=[{','.join(map(os.fspath, members))}]", f"folder={folder}"]
             entries[f"mean, {kind}"] = (folder, told)
     table = Rows(asked.out, COLUMNS, 3)
+    commit = commit_of(Run.read(RunFolder(runs / asked.members[0]).run))
     for split in ("val", "test"):
         for entry, (folder, told) in entries.items():
             for views in ("plain", "flip"):
                 if not table.has(entry, views, split):
-                    commit = commit_of(Run.read(RunFolder(next(iter(entries.values()))[0]).run))
                     table.add(judged(entry, folder, views, split, told) | {"recorded_in": commit})
 
 

@@ -169,9 +169,8 @@ def too_slow(answer_ms: float, latency_ms: float | None) -> str:
 def check_some(rows: Sequence[Mapping[str, Any]], latency_ms: float | None) -> None:
     """Says who has no weights here; raises ConfigError where no candidate is left."""
     without = [row["name"] for row in rows if row["skipped"].startswith(NO_WEIGHTS)]
-    own = {
-        row["name"] for row in rows if Path(str(row.get("weights", ""))).suffix
-    }  # a file that was named
+    # of which a file was named
+    own = {row["name"] for row in rows if Path(str(row.get("weights", ""))).suffix}
     if absent := [name for name in without if name not in own]:
         say(f"{NO_WEIGHTS}{', '.join(absent)}: {INSTALL}")
     for row in rows:

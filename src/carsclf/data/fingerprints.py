@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,20 +33,8 @@ def fingerprints(samples: Sequence[Sample], kept: Path) -> pd.DataFrame:
     Columns: id, identity (of the file), content (SHA-256, hexadecimal), hash, mirrored and thumb
     (see `looks`). What cannot be read has none of them, what cannot be decoded the content only.
     """
-    known = _known(kept)
-    identities = {s.id: json.dumps([*VERSION, *file_identity(s.path)]) for s in samples}
-    new = [s for s in samples if known.get(s.id, {}).get("identity") != identities[s.id]]
-    if new:
-        check_hashes()
-        with ThreadPoolExecutor(available_cores()) as pool:
-            bar = terminal(stderr=True)
-            watched = track(pool.map(_measured, new), "fingerprints", len(new), console=bar,
-                            transient=True, disable=not bar.is_terminal)  # fmt: skip
-            for sample, row in zip(new, watched, strict=True):
-                known[sample.id] = {"id": sample.id, "identity": identities[sample.id], **row}
-        with atomic_write(kept) as temporary:
-            pd.DataFrame(list(known.values())).to_parquet(temporary)
-    return pd.DataFrame([known[s.id] for s in samples], columns=["id", "identity", *COLUMNS])
+    rows = _remembered(kept, {s.id: s for s in samples}, VERSION, _measured, check_hashes)
+    return pd.DataFrame([rows[s.id] for s in samples], columns=["id", "identity", *COLUMNS])
 
 
 def check_hashes() -> None:
@@ -70,16 +58,8 @@ def contents(samples: Sequence[Sample]) -> dict[str, str]:
         return {}
     root = content_hash(os.path.commonpath(places).encode())
     kept = cache_root() / "contents" / f"{root}.parquet"
-    known = _known(kept)
-    identities = {place: json.dumps(file_identity(s.path)) for place, s in places.items()}
-    new = {p: s for p, s in places.items() if known.get(p, {}).get("identity") != identities[p]}
-    if new:
-        with ThreadPoolExecutor(available_cores()) as pool:
-            for place, content in zip(new, pool.map(content_of, new.values()), strict=True):
-                known[place] = {"id": place, "identity": identities[place], "content": content}
-        with atomic_write(kept) as temporary:
-            pd.DataFrame(list(known.values())).to_parquet(temporary)
-    found = {s.id: known[place]["content"] for place, s in places.items()}
+    rows = _remembered(kept, places, [], lambda sample: {"content": content_of(sample)})
+    found = {s.id: rows[place]["content"] for place, s in places.items()}
     return {id: content for id, content in found.items() if isinstance(content, str)}
 
 
@@ -116,6 +96,34 @@ def hashes_of(table: pd.DataFrame, column: str) -> np.ndarray:
         if isinstance(value, bytes):
             row[:] = 2.0 * np.unpackbits(np.frombuffer(value, np.uint8)) - 1
     return rows
+
+
+def _remembered(
+    kept: Path,
+    samples: Mapping[str, Sample],
+    version: Sequence[Any],
+    measure: Callable[[Sample], dict[str, Any]],
+    check: Callable[[], None] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """A row per sample, by its key: measured, or from `kept` where the file is the same as before.
+
+    version: of what is measured; check: what has to be there before any is.
+    """
+    known = _known(kept)
+    identities = {k: json.dumps([*version, *file_identity(s.path)]) for k, s in samples.items()}
+    new = {k: s for k, s in samples.items() if known.get(k, {}).get("identity") != identities[k]}
+    if new:
+        if check is not None:
+            check()
+        with ThreadPoolExecutor(available_cores()) as pool:
+            bar = terminal(stderr=True)
+            watched = track(pool.map(measure, new.values()), "fingerprints", len(new), console=bar,
+                            transient=True, disable=not bar.is_terminal)  # fmt: skip
+            for key, row in zip(new, watched, strict=True):
+                known[key] = {"id": key, "identity": identities[key], **row}
+        with atomic_write(kept) as temporary:
+            pd.DataFrame(list(known.values())).to_parquet(temporary)
+    return known
 
 
 def _known(kept: Path) -> dict[str, dict[str, Any]]:

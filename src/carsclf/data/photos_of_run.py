@@ -6,7 +6,7 @@ What its data hold may change afterwards: a library grows, and a split drawn ane
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,19 +89,32 @@ def check_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None
     )
 
 
+def begun_with(run: Path) -> Iterator[RunFolder]:
+    """A run, the one whose weights it began with, and so on."""
+    seen: set[Path] = set()
+    while run not in seen:
+        seen.add(run)
+        files = RunFolder(run)
+        yield files
+        weights = Path(str(OmegaConf.load(files.config).model.weights)).expanduser()
+        if RunFolder(weights).config.is_file():
+            run = weights
+
+
 def trained_before(weights: str, file: Path) -> dict[str, int]:
     """How many photos of a run's splits, by their content, the runs it began with had trained on.
 
     weights: `model.weights`; file: the run's list of photos. Splits that are judged on only, and
     only those that have such photos; nothing is known of runs of earlier versions.
     """
-    trained, at = set[str](), Path(weights).expanduser()
-    seen: set[Path] = set()
-    while (files := RunFolder(at)).photos.is_file() and at not in seen:
-        seen.add(at)
+    trained = set[str | None]()
+    for files in begun_with(Path(weights).expanduser()):
+        if not files.photos.is_file():
+            break
         trained |= {row.get("content") for row in _rows(files.photos) if row["split"] == "train"}
-        at = Path(str(OmegaConf.load(files.config).model.weights)).expanduser()
     trained.discard(None)
+    if not trained:
+        return {}
     own = Counter(r["split"] for r in _rows(file) if r.get("content") in trained)
     return {split: count for split, count in own.items() if split != "train"}
 
@@ -175,7 +188,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
     try:
         table = pq.read_table(file)
-        table.select(["id", "split", "class", "path"])
+        table.select(["id", "split", "class", "path"])  # KeyError for one that is not there
         return table.to_pylist()
     except (OSError, pa.ArrowException, KeyError) as error:
         raise CheckpointError(f"{file} cannot be read ({error})") from None

@@ -12,7 +12,7 @@ from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.fingerprints import check_hashes
 from carsclf.data.folder import folder
 from carsclf.data.mapping import ClassMapping
-from carsclf.data.photos_of_run import GONE, read_photos
+from carsclf.data.photos_of_run import GONE, begun_with, read_photos
 from carsclf.data.reference import ReferenceSet, all_references, make_set
 from carsclf.data.samples import Sample, absolute, list_some
 from carsclf.data.views import Views
@@ -120,16 +120,11 @@ def trained_on(
     that is gone is known by its content only, and by nothing where the list is of an earlier
     version. Raises ConfigError where more than GONE cannot be looked at so.
     """
-    samples, gone, at, place = list[Sample](), dict[str, str | None](), run, root
-    seen: set[Path] = set()
-    while at not in seen:
-        seen.add(at)
-        there, lost = _seen_by(at, place)
+    samples, gone = list[Sample](), dict[str, str | None]()
+    for files in begun_with(run):
+        there, lost = _seen_by(files.root, root)
         samples += there
         gone |= lost
-        weights = Path(str(OmegaConf.load(RunFolder(at).config).model.weights)).expanduser()
-        if RunFolder(weights).config.is_file():
-            at = weights
     # one place at a time, since its fingerprints are kept by id
     found = [withheld([s for s in samples if kept_for([s]) == kept], sets)
              for kept in dict.fromkeys(kept_for([s]) for s in samples)]  # fmt: skip
