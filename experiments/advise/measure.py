@@ -5,10 +5,10 @@
 
 <weights> is a folder of files of ImageNet weights. Nothing else should run meanwhile; each budget
 begins with an empty cache below <folder>, where the runs lie too. Without --kills: results.csv and
-tries.csv, rows of what is there are not made again. With --kills: killed.csv instead, of a run that
-is killed so often, at moments drawn at random, and gone on with; it ends with an error where what
-had been there at a kill is not there, the same, in the end. With --plain: plain.csv, a Lite0 trained
-at 160 px for so many epochs on the same photos by our defaults.
+tries.csv, rows of what is there are not made again. With --kills: killed.csv instead, of a run
+that is killed so often, at moments drawn at random, and gone on with; it ends with an error where
+what had been there at a kill is not there, the same, in the end. With --plain: plain.csv, a Lite0
+trained at 160 px for so many epochs on the same photos by our defaults.
 """
 
 import json

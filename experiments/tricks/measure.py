@@ -10,7 +10,7 @@ count). Rows that are there are not made again.
 from itertools import product
 from pathlib import Path
 
-from experiments.measuring import Row, Rows, commit_of, parser_of, tested, trained
+from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, tested, trained
 
 COMMON = [
     *("model=tf_efficientnet_lite0", "data.image_size=96", "data.split_seed=0", "data.workers=0"),
@@ -40,6 +40,14 @@ TRICKS = {
     "lr_finder": ["callbacks=lr_finder", "lr_finder.use=valley"],
     "gem": ["mode.pool=gem"],
     "balanced": ["data.sampling=balanced"],
+    "effective": ["class_weights=effective"],
+    "schedule_free": ["optimizer=schedule_free"],
+    "layer_decay": ["optimizer.layer_decay=0.75"],
+    "unfreezing": ["unfreezing=gradual"],
+    "resizing": ["resizing=progressive", "resizing.sizes=[64,80]"],
+    # of several together: what may cost up to twice the time of none
+    "grown to 160 px": ["data.image_size=160", "resizing=progressive", "resizing.sizes=[96,128]"],
+    "half frozen, 208 px": SHORTCUT,
 }
 COLUMNS = (
     *("data", "trick", "seed", "val_top1", "test_top1", "seconds", "cpu_seconds"),

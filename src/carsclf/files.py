@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,13 +25,21 @@ def cache_root() -> Path:
 def table_of(lines: Iterable[str], what: str, **dialect: Any) -> "csv.DictReader[str]":
     """The rows of a CSV that somebody wrote, in which a slip is no value.
 
-    Raises DataError for a column that stands there twice, and csv.Error, while it is read, for a
+    Columns are separated as the first line does it: by commas, semicolons or tabs. Raises DataError for a column that stands there twice, and csv.Error, while it is read, for a
     quote that is not closed, which would swallow all rows below it.
     """
-    table = csv.DictReader(lines, strict=True, **dialect)
+    rest = iter(lines)
+    head = next(rest, "")
+    told = dialect | {"delimiter": separator_of(head), "strict": True}
+    table = csv.DictReader(chain([head], rest), **told)
     table.fieldnames = [name.strip() for name in table.fieldnames or ()]
     check_columns(table.fieldnames, what)
     return table
+
+
+def separator_of(head: str) -> str:
+    """What separates the columns of a table with this first line: spreadsheets differ by country."""
+    return max(",;\t", key=head.count)
 
 
 def check_columns(names: Sequence[str], what: str) -> None:

@@ -39,12 +39,14 @@ def written(folder: Path, kind: str, listed: list[str]) -> Path:
         path.write_bytes("\r\n".join([*listed, "", ""]).encode("utf-8-sig"))
     elif kind == "csv":
         pd.DataFrame({"kind": "too_dark", "id": [*listed, ""]}).to_csv(path, index=False)
+    elif kind == "semicolons.csv":  # as a spreadsheet where the comma is for decimals
+        pd.DataFrame({"id": listed, "score": "0,5"}).to_csv(path, index=False, sep=";")
     else:
         pd.DataFrame({"id": [*listed, None], "score": 1.0}).to_parquet(path)
     return path
 
 
-@pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
+@pytest.mark.parametrize("kind", ["txt", "csv", "semicolons.csv", "parquet"])
 def test_listed_photos_are_gone_and_all_others_stay_where_they_were(
     kind: str, read: Callable[..., CarsDataModule], tmp_path: Path
 ) -> None:

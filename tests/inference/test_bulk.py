@@ -91,6 +91,15 @@ def test_patterns_lists_and_another_csv(command: Command, model: Path, pictures:
     assert not (model / "predictions").exists()
 
 
+def test_each_picture_once(command: Command, model: Path, pictures: Path, tmp_path: Path) -> None:
+    twice = ["pictures/class 1/0*.png", "pictures/class 1", "pictures/../pictures/class 1"]
+    given = f"images=[pictures/class 2/00.png,{','.join(twice)},pictures/class 2/00.png]"
+    assert command("predict.py", "run=runs/train/one", given, "csv=said.csv") == 0
+    said = pd.read_csv(tmp_path / "said.csv")["path"].map(Path)
+    assert said[0] == pictures / "class 2/00.png"
+    assert sorted(said[1:]) == sorted((pictures / "class 1").iterdir())
+
+
 def test_names_that_are_no_text(command: Command, model: Path, pictures: Path) -> None:
     odd = os.fsdecode(os.fsencode(pictures / "class 0") + b"/caf\xe9.png")
     shutil.copy(pictures / "class 2/00.png", odd)

@@ -114,7 +114,10 @@ def test_gate_from_training_to_verdict(
     told = json.loads((tmp_path / "runs/gate/one/gate.json").read_text())
     assert told["passed"]
     assert told["overall"][0]["candidate"] == pytest.approx(said.right[:8].sum() / 8)
-    assert command(*asked, f"deployed={run}", "minimum=1") == 1
+    assert command(*asked, f"deployed=runs/../{run}") == 1
+    assert "are the same run: nothing is compared" in capfd.readouterr().err
+    shutil.copytree(tmp_path / run, tmp_path / "runs/train/before")
+    assert command(*asked, "deployed=runs/train/before", "minimum=1") == 1
     told = json.loads((tmp_path / "runs/gate/one/gate.json").read_text())
     assert "below the minimum" in told["reasons"][0]
     page = (tmp_path / "runs/gate/one/index.html").read_text()

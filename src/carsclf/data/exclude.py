@@ -10,6 +10,7 @@ from typing import Any
 from carsclf.data.samples import Source, absolute, list_some, shown
 from carsclf.data.splits import Splits, untrained
 from carsclf.errors import DataError
+from carsclf.files import separator_of
 
 KINDS = (".txt", ".csv", ".parquet")
 EXPECTED = (
@@ -131,11 +132,13 @@ def _ids(path: Path) -> tuple[list[str], bytes]:
         if kind == ".txt":
             lines = content.decode("utf-8-sig").split("\n")
             return [line.rstrip("\r") for line in lines if line.strip()], content
-        table = (
-            pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-            if kind == ".csv"
-            else pd.read_parquet(path)
-        )
+        if kind == ".csv":
+            separator = separator_of(content.partition(b"\n")[0].decode("utf-8-sig"))
+            table = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+            )
+        else:
+            table = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # of pandas and pyarrow too
         said = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(

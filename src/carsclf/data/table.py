@@ -19,7 +19,7 @@ from carsclf.data.samples import (
     split_of,
 )
 from carsclf.errors import ConfigError, DataError
-from carsclf.files import check_columns
+from carsclf.files import check_columns, separator_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ def _read(file: Path) -> "pd.DataFrame":
             return pd.read_parquet(file).reset_index(drop=True)
         with file.open(encoding="utf-8-sig") as lines:  # as spreadsheets write it
             head = lines.readline()
-        separator = max(",;\t", key=head.count)
+        separator = separator_of(head)
         names = next(csv.reader([head], delimiter=separator, skipinitialspace=True), [])
         check_columns([name.strip() for name in names], str(file))
         with warnings.catch_warnings():

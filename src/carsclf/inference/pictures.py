@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,8 @@ class Pictures:
     """Files, all pictures below folders, and what matches patterns, in the order of `given`.
 
     Iterating walks the folders anew, so that memory does not grow with their number; the order is
-    that of names. `left_out`, why -> names of what is no picture, is as of the last `count`.
+    that of names. What is given twice, or lies in a folder given before, is taken once. `left_out`,
+    why -> names of what is no picture, is as of the last `count`.
     """
 
     given: Sequence[str]
@@ -23,22 +24,31 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Path]:
         """Absolute paths."""
-        for name in self.given:
-            yield from _found(name, Listing())
+        for _, _, new in self._walks():
+            yield from new
 
     def count(self) -> int:
         """How many there are. Raises DataError where one of `given` leads to none."""
         total, self.left_out = 0, {}
-        for name in self.given:
-            listing = Listing()
-            found = sum(1 for _ in _found(name, listing))
-            if not found:
+        for name, listing, new in self._walks():
+            found = sum(1 for _ in new)
+            if not found and next(_found(name, Listing()), None) is None:
                 what = "holds no pictures" if _absolute(name).is_dir() else "is not there"
                 raise DataError(f"images={name} {what}: expected a picture or a folder of pictures")
             for why, names in listing.left_out.items():
-                self.left_out.setdefault(why, []).extend(names)
+                kept = self.left_out.setdefault(why, [])
+                kept += [one for one in names if one not in kept]
             total += found
         return total
+
+    def _walks(self) -> Iterator[tuple[str, Listing, Iterator[Path]]]:
+        """Of each of `given`: its name, what its walk left out, and what no earlier one led to."""
+        earlier: list[Callable[[Path], bool]] = []
+        for name in self.given:
+            listing, before = Listing(), tuple(earlier)
+            found = _found(name, listing)
+            yield name, listing, (p for p in found if not any(leads(p) for leads in before))
+            earlier.append(_leads_to(name))
 
 
 def _found(name: str, listing: Listing) -> Iterator[Path]:
@@ -50,6 +60,14 @@ def _found(name: str, listing: Listing) -> Iterator[Path]:
     else:
         matching = map(Path, sorted(glob.glob(str(path), recursive=True)))
         yield from (match for match in matching if match.is_file())
+
+
+def _leads_to(name: str) -> Callable[[Path], bool]:
+    """Whether a path is among what a name stands for."""
+    path = _absolute(name)
+    if path.is_dir():
+        return lambda other: other.is_relative_to(path)
+    return {path, *_found(name, Listing())}.__contains__
 
 
 def _absolute(name: str) -> Path:

@@ -47,6 +47,9 @@ def gate(config: DictConfig) -> None:
     rules = _rules(config, sets)
     candidate = Path(config.candidate).expanduser()
     deployed = None if config.deployed is None else Path(config.deployed).expanduser()
+    if deployed is not None and deployed.resolve() == candidate.resolve():
+        raise ConfigError(f"candidate={candidate} and deployed={deployed} are the same run: "
+                          "nothing is compared")  # fmt: skip
     refused, notes = _refused(candidate, deployed, sets, config.data_root)
     verdict = Verdict(pd.DataFrame(), pd.DataFrame())
     if not refused:
