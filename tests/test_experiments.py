@@ -313,9 +313,38 @@ def advised(folder: Path) -> Rows:
     """Of each model that was judged, in percent."""
     rows: Any = read(folder, "results.csv").itertuples()
     return [
-        [f"{row.image_size}", "–" if row.mode == "freeze" else f"{row.epochs}",
+        [row.data, f"{row.minutes:g}", f"{row.image_size}",
+         "–" if row.mode == "freeze" else f"{row.epochs}",
          f"{100 * row.val:.1f}", f"{100 * row.test:.1f}",
          f"{100 * row.low:.1f} to {100 * row.high:.1f}"]
+        for row in rows
+    ]  # fmt: skip
+
+
+def promised(folder: Path) -> Rows:
+    """Of each budget: what was used of it, and what was expected of what its plan trained."""
+    rows = []
+    for (data, minutes), own in read(folder, "results.csv").groupby(
+        ["data", "minutes"], sort=False
+    ):
+        tuned: Any = own[own["mode"] != "freeze"]
+        plan = (tuned if len(tuned) else own).iloc[0]
+        used = plan["used_seconds"] / 60
+        rows.append([
+            data, f"{minutes:g}", f"{used:.1f}", f"{100 * used / minutes:.0f}",
+            f"{100 * plan['expected']:.1f}",
+            f"{100 * plan['expected_low']:.1f} to {100 * plan['expected_high']:.1f}",
+            f"{100 * plan['test']:.1f}",
+        ])  # fmt: skip
+    return rows
+
+
+def killed(folder: Path) -> Rows:
+    """When a run was killed, and what it had then."""
+    rows: Any = read(folder, "killed.csv").itertuples()
+    return [
+        [f"{row.kill + 1}", f"{row.at_second:.0f}", row.in_stage.replace("_", " "),
+         f"{row.stages_ended}", f"{row.rows}", f"{row.epochs}"]
         for row in rows
     ]  # fmt: skip
 
@@ -361,7 +390,9 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("tricks", 0): (tricks, [1, 2, 3, 4]),
     ("unknown", 0): (told_apart, [1, 2, 3, 4, 5, 6]),
-    ("advise", 0): (advised, [1, 2, 3, 4, 5]),
+    ("advise", 0): (advised, [0, 1, 3, 4, 5, 6, 7]),
+    ("advise", 1): (promised, [0, 1, 2, 3, 4, 5, 6]),
+    ("advise", 2): (killed, [0, 1, 2, 3, 4, 5]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }

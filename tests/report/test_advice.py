@@ -44,9 +44,10 @@ def paged(advice_of, monkeypatch):
     monkeypatch.setattr(stage, "predicting", lambda *_: (123.0, 45.6))
 
     def make(hours: float = 1.0, **asked):
-        rows = [candidate("test_resnet"), candidate("test_vit", answer_ms=9.0),
-                candidate("gone", skipped="no weights here", predict_rate=None, train_rate=None,
-                          answer_ms=None)]  # fmt: skip
+        none = {"predict_rate": None, "train_rate": None, "answer_ms": None}
+        rows = [candidate("test_resnet"), candidate("test_vit", answer_ms=9.0)]
+        rows += [candidate(name, skipped=f"no weights here: {name} is not in the cache", **none)
+                 for name in ("gone", "away")]  # fmt: skip
         low = head("test_vit", 0.3, share=0.1, dropped="at most 40 %, where the leader has 50 %")
         advice = advice_of(rows, [head("test_resnet", 0.5), low], hours, **asked)
         advice.folder.growth.write_text(json.dumps(GROWN))
@@ -68,7 +69,8 @@ def test_the_page_of_a_fine_tuning(paged):
     assert glance[1] == f"{100 * best.top1:.1f} %"
     assert glance[2] == "45.6 ms"
     assert glance[3] == twice_the_time(material)[0]
-    assert "no weights here" in html
+    assert "<td>gone, away</td>" in re.sub("<td[^>]*>", "<td>", html)
+    assert "is not in the cache" not in html
     assert "at most 40 %, where the leader has 50 %" in html
     for name in ("choices", "epochs", "growth"):
         assert (advice.folder.root / f"figures/{name}.svg").is_file()

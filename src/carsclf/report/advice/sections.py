@@ -7,6 +7,7 @@
 import numpy as np
 import pandas as pd
 
+from carsclf.advising.candidates import NO_WEIGHTS
 from carsclf.advising.plan import SAME
 from carsclf.analysis.comparison import wilson
 from carsclf.analysis.power_law import interval, redrawn_laws
@@ -160,6 +161,10 @@ def candidates(material: Material, desk: Desk) -> Section:
 def _dropped(material: Material) -> pd.DataFrame:
     rows = [(row["name"], row["skipped"]) for row in material.candidates.to_dict("records")
             if row["skipped"]]  # fmt: skip
+    without = [name for name, why in rows if why.startswith(NO_WEIGHTS)]
+    if len(without) > 1:
+        told = "no weights here; candidates.csv has of each where they were looked for"
+        rows = [(", ".join(without), told), *(row for row in rows if row[0] not in without)]
     rows += [(row["candidate"], row["dropped"]) for row in material.probe.to_dict("records")
              if row["dropped"]]  # fmt: skip
     return pd.DataFrame(rows, columns=["network", "reason"])
