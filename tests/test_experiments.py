@@ -339,16 +339,6 @@ def promised(folder: Path) -> Rows:
     return rows
 
 
-def killed(folder: Path) -> Rows:
-    """When a run was killed, and what it had then."""
-    rows: Any = read(folder, "killed.csv").itertuples()
-    return [
-        [f"{row.kill + 1}", f"{row.at_second:.0f}", row.in_stage.replace("_", " "),
-         f"{row.stages_ended}", f"{row.rows}", f"{row.epochs}"]
-        for row in rows
-    ]  # fmt: skip
-
-
 def times_to_85(folder: Path) -> Rows:
     """Of each way, plain first: when it passed 85 % and after how long, and what it ended at."""
     table: Any = read(folder, "results.csv")
@@ -392,7 +382,6 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("unknown", 0): (told_apart, [1, 2, 3, 4, 5, 6]),
     ("advise", 0): (advised, [0, 1, 3, 4, 5, 6, 7]),
     ("advise", 1): (promised, [0, 1, 2, 3, 4, 5, 6]),
-    ("advise", 2): (killed, [0, 1, 2, 3, 4, 5]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }

@@ -97,7 +97,7 @@ def told_rows(data: str, minutes: float, folder: Path) -> tuple[list[Row], list[
 
 
 def _rounded(row: Row) -> Row:
-    return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+    return {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
 
 
 def kept(folder: Path) -> dict[str, str]:

@@ -25,8 +25,9 @@ def cache_root() -> Path:
 def table_of(lines: Iterable[str], what: str, **dialect: Any) -> "csv.DictReader[str]":
     """The rows of a CSV that somebody wrote, in which a slip is no value.
 
-    Columns are separated as the first line does it: by commas, semicolons or tabs. Raises DataError for a column that stands there twice, and csv.Error, while it is read, for a
-    quote that is not closed, which would swallow all rows below it.
+    Columns are separated as the first line does it: by commas, semicolons or tabs. Raises DataError
+    for a column that stands there twice, and csv.Error, while it is read, for a quote that is not
+    closed, which would swallow all rows below it.
     """
     rest = iter(lines)
     head = next(rest, "")
@@ -38,7 +39,7 @@ def table_of(lines: Iterable[str], what: str, **dialect: Any) -> "csv.DictReader
 
 
 def separator_of(head: str) -> str:
-    """What separates the columns of a table with this first line: spreadsheets differ by country."""
+    """What separates the columns of a table with this first line; it hangs on the country."""
     return max(",;\t", key=head.count)
 
 
