@@ -324,10 +324,9 @@ def advised(folder: Path) -> Rows:
 def promised(folder: Path) -> Rows:
     """Of each budget: what was used of it, and what was expected of what its plan trained."""
     rows = []
-    for (data, minutes), own in read(folder, "results.csv").groupby(
-        ["data", "minutes"], sort=False
-    ):
-        tuned: Any = own[own["mode"] != "freeze"]
+    table: Any = read(folder, "results.csv")
+    for (data, minutes), own in table.groupby(["data", "minutes"], sort=False):
+        tuned = own[own["mode"] != "freeze"]
         plan = (tuned if len(tuned) else own).iloc[0]
         used = plan["used_seconds"] / 60
         rows.append([

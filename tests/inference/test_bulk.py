@@ -95,7 +95,7 @@ def test_each_picture_once(command: Command, model: Path, pictures: Path, tmp_pa
     twice = ["pictures/class 1/0*.png", "pictures/class 1", "pictures/../pictures/class 1"]
     given = f"images=[pictures/class 2/00.png,{','.join(twice)},pictures/class 2/00.png]"
     assert command("predict.py", "run=runs/train/one", given, "csv=said.csv") == 0
-    said = pd.read_csv(tmp_path / "said.csv")["path"].map(Path)
+    said = [Path(path) for path in pd.read_csv(tmp_path / "said.csv")["path"]]
     assert said[0] == pictures / "class 2/00.png"
     assert sorted(said[1:]) == sorted((pictures / "class 1").iterdir())
 
