@@ -338,6 +338,15 @@ def promised(folder: Path) -> Rows:
     return rows
 
 
+def recipes(folder: Path) -> Rows:
+    """Of trainings of about the same cost: how large, how long, and what came of it."""
+    rows: Any = read(folder, "recipes.csv").query("mode == 'partial' and image_size > 96")
+    return [
+        [f"{row.image_size}", f"{row.epochs}", f"{row.cpu_seconds}", f"{100 * row.top1:.1f}"]
+        for row in rows.itertuples()
+    ]
+
+
 def times_to_85(folder: Path) -> Rows:
     """Of each way, plain first: when it passed 85 % and after how long, and what it ended at."""
     table: Any = read(folder, "results.csv")
@@ -381,6 +390,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("unknown", 0): (told_apart, [1, 2, 3, 4, 5, 6]),
     ("advise", 0): (advised, [0, 1, 3, 4, 5, 6, 7]),
     ("advise", 1): (promised, [0, 1, 2, 3, 4, 5, 6]),
+    ("advise", 2): (recipes, [0, 1, 2, 3]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
