@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -41,10 +42,11 @@ PLAIN = [
     *("model=tf_efficientnet_lite0", "data.image_size=160", "data.workers=0", "reported=last"),
     *("model.channels_last=true", "trainer.precision=32-true", "look=false"),
 ]
+GAP = ("difference", "difference_low", "difference_high")
+EXPECTED = ("expected", "expected_low", "expected_high")
 RESULTS = (
     *("data", "minutes", "model", "mode", "image_size", "epochs", "val", "test", "low", "high"),
-    *("used_seconds", "difference", "difference_low", "difference_high"),
-    *("expected", "expected_low", "expected_high", "recorded_in"),
+    *("used_seconds", *GAP, *EXPECTED, "recorded_in"),
 )
 TRIES = (
     *("data", "minutes", "network", "mode", "image_size", "rate", "epochs", "top1", "images"),
@@ -76,8 +78,8 @@ def told_rows(data: str, minutes: float, folder: Path) -> tuple[list[Row], list[
     outcome = Outcome.read(folder / "outcome.json")
     models = [Judged(**m) for m in (outcome.winner, outcome.training, outcome.probe) if m]
     commit = {"recorded_in": commit_of(Run.read(RunFolder(folder / models[0].folder).run))}
-    gap = dict(zip(RESULTS[11:14], outcome.difference or [None] * 3, strict=True))
-    expected = dict(zip(RESULTS[14:17], outcome.expected or [None] * 3, strict=True))
+    gap = dict(zip(GAP, outcome.difference or [None] * 3, strict=True))
+    expected = dict(zip(EXPECTED, outcome.expected or [None] * 3, strict=True))
     common = {"data": data, "minutes": f"{minutes:g}"} | commit
     rows = [
         common | _rounded(gap | expected | {
@@ -87,13 +89,8 @@ def told_rows(data: str, minutes: float, folder: Path) -> tuple[list[Row], list[
         for m in {m.folder: m for m in models}.values()
     ]  # fmt: skip
     curve = folder / "curve.csv"
-    tries = pd.read_csv(curve).to_dict("records") if curve.is_file() else []
-    rounding = {"seconds": 1, "pace": 2, "beside": 2, "top1": 4}
-    short = [
-        common | {str(k): round(v, rounding[str(k)]) if k in rounding else v for k, v in t.items()}
-        for t in tries
-    ]
-    return rows, short
+    tries: Any = pd.read_csv(curve).to_dict("records") if curve.is_file() else []
+    return rows, [common | t | {"top1": round(t["top1"], 4)} for t in tries]
 
 
 def _rounded(row: Row) -> Row:
@@ -165,12 +162,14 @@ def plain(data: str, epochs: int, root: Path, weights: Path, out: Path) -> None:
     folder = out / "runs" / f"{data}-plain-{epochs}"
     told = [*DATA[data], *PLAIN, *given, f"trainer.max_epochs={epochs}"]
     run, used = trained(folder, *told, threads=2)
-    test, judging = tested(folder)
+    _, judging = tested(folder)
     right = Predictions.read(RunFolder(folder).predictions("test")).right
     share = wilson(int(right.sum()), len(right))
     row = {"data": data, "image_size": 160, "epochs": epochs, "recorded_in": commit_of(run)}
-    shares = {"val": run.metrics["val/top1"], "test": test, "low": share.low, "high": share.high}
-    row |= _rounded(shares) | {"seconds": round(used.wall + judging.wall, 1)}
+    shares = {"test": share.value, "low": share.low, "high": share.high}
+    row |= _rounded({"val": run.metrics["val/top1"]} | shares) | {
+        "seconds": round(used.wall + judging.wall, 1)
+    }
     Rows(out / "plain.csv", PLAINS, 3).add(row)
 
 

@@ -9,23 +9,17 @@ there are not made again.
 
 from pathlib import Path
 
+from experiments.advise.measure import DATA as OTHERS
 from experiments.measuring import Row, Rows, commit_of, parser_of, trained
 
 COMMON = ["data.workers=0", "model.channels_last=true", "trainer.precision=32-true", "look=false"]
-DATA = {
-    "cars": [
-        *("data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"),
-        "data.split_seed=1",
-    ],
-    "scenes": ["data=folder"],
-}
+DATA = OTHERS | {"cars": [*OTHERS["cars"], "data.split_seed=1"]}  # the last one counts
 LITE0, MOBILE = "tf_efficientnet_lite0", "mobilenetv2_100"
 BOUNDARY = {LITE0: "blocks.3", MOBILE: "blocks.2"}
-SIZES = [
-    # about the same seconds each
-    *(("cars", LITE0, "partial", 2e-3, size, n)
-      for size, n in ((160, 12), (208, 7), (256, 5), (288, 4))),
-]  # fmt: skip
+SIZES = [  # of about the same seconds each
+    ("cars", LITE0, "partial", 2e-3, size, epochs)
+    for size, epochs in ((160, 12), (208, 7), (256, 5), (288, 4))
+]
 LENGTHS = [
     (data, network, mode, rate, 96, epochs)
     for epochs in (1, 2, 4, 8, 16)

@@ -31,8 +31,8 @@ def table_of(lines: Iterable[str], what: str, **dialect: Any) -> "csv.DictReader
     """
     rest = iter(lines)
     head = next(rest, "")
-    told = dialect | {"delimiter": separator_of(head), "strict": True}
-    table = csv.DictReader(chain([head], rest), **told)
+    lines = chain([head], rest)
+    table = csv.DictReader(lines, strict=True, delimiter=separator_of(head), **dialect)
     table.fieldnames = [name.strip() for name in table.fieldnames or ()]
     check_columns(table.fieldnames, what)
     return table

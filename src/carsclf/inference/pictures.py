@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,12 +43,21 @@ class Pictures:
 
     def _walks(self) -> Iterator[tuple[str, Listing, Iterator[Path]]]:
         """Of each of `given`: its name, what its walk left out, and what no earlier one led to."""
-        earlier: list[Callable[[Path], bool]] = []
+        folders, files = list[Path](), set[Path]()
         for name in self.given:
-            listing, before = Listing(), tuple(earlier)
+            listing, whole = Listing(), _absolute(name)
             found = _found(name, listing)
-            yield name, listing, (p for p in found if not any(leads(p) for leads in before))
-            earlier.append(_leads_to(name))
+            if not whole.is_dir():
+                found = list(found)
+            yield (
+                name,
+                listing,
+                (p for p in found if p not in files and not any(map(p.is_relative_to, folders))),
+            )
+            if isinstance(found, list):
+                files.update(found)
+            else:
+                folders.append(whole)
 
 
 def _found(name: str, listing: Listing) -> Iterator[Path]:
@@ -60,14 +69,6 @@ def _found(name: str, listing: Listing) -> Iterator[Path]:
     else:
         matching = map(Path, sorted(glob.glob(str(path), recursive=True)))
         yield from (match for match in matching if match.is_file())
-
-
-def _leads_to(name: str) -> Callable[[Path], bool]:
-    """Whether a path is among what a name stands for."""
-    path = _absolute(name)
-    if path.is_dir():
-        return lambda other: other.is_relative_to(path)
-    return {path, *_found(name, Listing())}.__contains__
 
 
 def _absolute(name: str) -> Path:
