@@ -16,9 +16,14 @@ COMMON = ["data.workers=0", "model.channels_last=true", "trainer.precision=32-tr
 DATA = OTHERS | {"cars": [*OTHERS["cars"], "data.split_seed=1"]}  # the last one counts
 LITE0, MOBILE = "tf_efficientnet_lite0", "mobilenetv2_100"
 BOUNDARY = {LITE0: "blocks.3", MOBILE: "blocks.2"}
-SIZES = [  # of about the same seconds each
-    ("cars", LITE0, "partial", 2e-3, size, epochs)
-    for size, epochs in ((160, 12), (208, 7), (256, 5), (288, 4))
+SIZES = [  # each group of about the same seconds
+    (data, network, "partial", rate, size, epochs)
+    for data, network, rate, shapes in (
+        ("cars", LITE0, 2e-3, ((160, 12), (208, 7), (256, 5), (288, 4))),
+        ("cars", MOBILE, 5e-4, ((96, 14), (128, 8), (160, 5), (192, 3))),
+        ("scenes", MOBILE, 1.25e-4, ((128, 15), (160, 10), (224, 5), (288, 3))),
+    )
+    for size, epochs in shapes
 ]
 LENGTHS = [
     (data, network, mode, rate, 96, epochs)

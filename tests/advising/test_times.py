@@ -43,16 +43,16 @@ def test_of_few_pictures_trainings_have_more_epochs():
 
 def test_a_training_is_as_large_as_it_can_be_with_enough_epochs():
     sizes = (96, 128, 160, 224)
-    assert best_size(LITE0, CARS, 105 * 16, sizes) == (160, 12)  # 4 of 16 are the short ones
-    assert best_size(LITE0, CARS, 105 * 15, sizes)[0] == 128  # only 11 would be left
-    assert best_size(LITE0, CARS, 105 * 1.44 * 1.361 * 16 + 5, sizes)[0] == 224
-    kept = best_size(LITE0, CARS, 105 * 16, sizes, before=lambda size: size)  # 160 s: 14.5 epochs
+    assert best_size(LITE0, CARS, 105 * 9, sizes) == (160, 5)  # 4 of 9 are the short ones
+    assert best_size(LITE0, CARS, 105 * 8, sizes)[0] == 128  # only 4 would be left
+    assert best_size(LITE0, CARS, 105 * 1.44 * 1.361 * 9 + 5, sizes)[0] == 224
+    kept = best_size(LITE0, CARS, 105 * 9, sizes, before=lambda size: size)  # 160 s: 7.5 epochs
     assert kept[0] == 128
 
 
 def test_where_nothing_is_enough_the_most_epochs_win():
-    size, epochs = best_size(LITE0, CARS, 37.8 * 9, (96, 160))  # an epoch at 96 px: 37.8 s
-    assert (size, epochs) == (96, 5)
+    size, epochs = best_size(LITE0, CARS, 37.8 * 8, (96, 160))  # an epoch at 96 px: 37.8 s
+    assert (size, epochs) == (96, 4)
 
 
 def test_epochs_that_fit_leave_room_for_what_is_no_epoch():

@@ -26,7 +26,8 @@ def test_equals_are_both_on_the_front():
 
 
 def test_many_pictures_show_the_exponent_of_a_power_law():
-    law = [Short(epochs, 1 - 0.8 * epochs**-0.7, 10**7) for epochs in (1, 2, 4)]
+    odds = {epochs: 4 * epochs**-0.7 for epochs in (1, 2, 4)}
+    law = [Short(epochs, 1 / (1 + wrong), 10**7) for epochs, wrong in odds.items()]
     assert exponent(law).value == pytest.approx(0.7, abs=1e-3)
 
 
@@ -36,23 +37,43 @@ def test_one_length_says_nothing_of_the_exponent():
 
 
 def test_few_pictures_leave_it_near_what_is_known():
-    """By hand: 2 epochs instead of 1 halve the error of 0.5 on so few pictures."""
+    """By hand: of 10 pictures 5 and then 2.5 are wrong, so the odds fall from 1 to 3 / 8."""
     shorts = [Short(1, 0.5, 10), Short(2, 0.75, 10)]
-    errors = [5.5 / 11, 3 / 11]
-    variances = [(1 - e) / (10 * e) for e in errors]
-    measured = math.log(errors[0] / errors[1]) / math.log(2)
+    variances = [1 / (10 * 0.5 * 0.5), 1 / (10 * (3 / 11) * (8 / 11))]
+    measured = math.log(8 / 3) / math.log(2)
     noise = sum(variances) / math.log(2) ** 2
-    by_hand = (measured / noise + 0.4 / 0.09) / (1 / noise + 1 / 0.09)
+    by_hand = (measured / noise + 1.1 / 0.36) / (1 / noise + 1 / 0.36)
     assert exponent(shorts).value == pytest.approx(by_hand)
 
 
 def test_a_forecast_by_hand():
-    """0.5 wrong after 2 epochs, exponent 0.7 nearly certain: 8 epochs are 2 doublings of it."""
-    shorts = [Short(e, 1 - 0.5 * (e / 2) ** -0.7, 10**8) for e in (1, 2)]
-    told = forecast(shorts, 8, 10**8)
-    assert told.value == pytest.approx(1 - 0.5 * 4**-0.7, abs=1e-3)
-    assert told.low == pytest.approx(1 - 0.5 * 4 ** -(0.5 * 0.7), abs=1e-3)
-    assert told.high == pytest.approx(1 - 0.5 * 4 ** -(1.5 * 0.7), abs=1e-3)
+    """0.8 wrong after an epoch, 0.5 after two: odds of 4 and 1, an exponent of 2 between them.
+
+    So it is in the middle between 1 and 2 epochs; 8 epochs are 2 doublings on.
+    """
+    told = forecast([Short(1, 0.2, 10**8), Short(2, 0.5, 10**8)], 8, 10**8)
+
+    def by_hand(keeps: float) -> float:
+        doublings = np.linspace(0, 2, 10_001)
+        exponents = 2 * keeps ** (doublings + 0.5)
+        odds = math.exp(-math.log(2) * np.trapezoid(exponents, doublings))
+        return 1 / (1 + odds)
+
+    assert told.value == pytest.approx(by_hand(0.55), abs=1e-4)
+    assert told.low == pytest.approx(by_hand(0.55 - 1.96 * 0.08), abs=2e-3)
+    assert told.high == pytest.approx(by_hand(0.55 + 1.96 * 0.08), abs=2e-3)
+
+
+def test_trainings_that_were_measured_lie_within_their_forecasts():
+    """experiments/advise: what the first two lengths foretold, and what came of the long one."""
+    for shorts, epochs, measured in (
+        ([Short(1, 0.3867, 1249), Short(2, 0.6549, 1249)], 13, 0.8655),
+        ([Short(1, 0.3635, 1249), Short(2, 0.5941, 1249)], 12, 0.7422),
+    ):
+        told = forecast(shorts, epochs, 1249)
+        assert told.low < measured < told.high
+        assert abs(told.value - measured) < 0.05
+        assert told.high - told.low < 0.16
 
 
 def test_as_long_as_what_was_trained_only_chance_is_left():
@@ -71,7 +92,8 @@ def test_all_right_is_not_certain():
 def test_a_longer_training_that_was_worse_makes_it_wide():
     """Measured on 360 scenes: 76 % after an epoch, 62 % after two, 1.5 % apart by chance."""
     told = forecast([Short(1, 0.76, 300), Short(2, 0.62, 300)], 2, 600)
-    assert told.value == pytest.approx(1 - math.sqrt(0.24 * 0.38), abs=5e-3)  # half way, in logs
+    half_way = math.sqrt((0.24 / 0.76) * (0.38 / 0.62))  # of the odds' logarithms
+    assert told.value == pytest.approx(1 / (1 + half_way), abs=5e-3)
     assert told.low < 0.62
     assert told.high > 0.76
 

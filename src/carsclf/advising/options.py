@@ -9,9 +9,20 @@ from carsclf.advising.advice import Advice
 from carsclf.advising.plan import Choice
 from carsclf.advising.probed import Probed
 from carsclf.advising.shortcut import kept_views, room_on_disk, views_in
-from carsclf.advising.times import ENOUGH, SIZES, SPARE, Counts, Pace, best_size, most_epochs
+from carsclf.advising.times import (
+    ENOUGH,
+    PLENTY,
+    SIZES,
+    SPARE,
+    Counts,
+    Pace,
+    best_size,
+    most_epochs,
+)
 from carsclf.errors import ConfigError
 from carsclf.figures.cost import hours
+from carsclf.machine.memory import free_memory
+from carsclf.training.trainer import device_of
 
 DOUBT = 1.5
 """How much longer than the time left a training may seem before it was tried, and be tried."""
@@ -26,9 +37,9 @@ def fine_tunings(
 ) -> list[Choice]:
     """One for each network and mode that fits, the most promising first.
 
-    That is the one with enough epochs, then with the larger pictures, then the one of which all is
-    trained, then with the better head. Raises ConfigError where none holds the epochs asked for,
-    and for mode=partial where nothing can be frozen so.
+    That is the one with ENOUGH epochs, then with the larger pictures, then with PLENTY of epochs,
+    then the one of which all is trained, then with the better head. Raises ConfigError where
+    none holds the epochs asked for, and for mode=partial where nothing can be frozen so.
     """
     views = kept_views(advice) if any(one.kept for one in probed) else None
     if asked.get("mode") == "partial" and views is None:
@@ -56,7 +67,8 @@ def fine_tunings(
 
     def promise(option: tuple[Choice, float]) -> tuple[float, ...]:
         one, head = option
-        return min(one.epochs, ENOUGH), one.image_size, one.mode == "finetune", head
+        enough, plenty = min(one.epochs, ENOUGH), min(one.epochs, PLENTY)
+        return enough, one.image_size, plenty, one.mode == "finetune", head
 
     return [choice for choice, _ in sorted(found, key=promise, reverse=True)]
 
@@ -65,7 +77,7 @@ def _whole(
     one: Probed, advice: Advice, counts: Counts, room: float, asked: Mapping[str, Any]
 ) -> Choice | None:
     """All of it trained, at the size that suits the time; None where nothing fits."""
-    sizes = list(_sizes(one, asked, advice.latency_ms))
+    sizes = list(_sizes(one, asked, advice))
     if not sizes:
         return None
     room -= one.rates.judging(counts, max(sizes))
@@ -86,7 +98,7 @@ def _partial(
     many, disk = views_in(views), room_on_disk()
     sizes = [
         size
-        for size in _sizes(one, asked, advice.latency_ms)
+        for size in _sizes(one, asked, advice)
         if one.room(counts, many, size) <= disk
     ]
     if not sizes or one.kept is None:
@@ -121,14 +133,19 @@ def _choice(
     )
 
 
-def _sizes(one: Probed, asked: Mapping[str, Any], latency: float | None) -> Iterator[int]:
-    """What a network may be trained at: what was asked for, or those that answer in time."""
+def _sizes(one: Probed, asked: Mapping[str, Any], advice: Advice) -> Iterator[int]:
+    """What a network may be trained at: what was asked for, or what answers in time and has room.
+
+    The memory of a step is taken to go with the pixels, as if none of it were the parameters'.
+    """
     if "image_size" in asked:
         yield int(asked["image_size"])
         return
+    room = free_memory(device_of(advice.training))
     fixed = getattr(timm.get_pretrained_cfg(one.name), "fixed_input_size", False)
     for size in (one.rates.size,) if fixed else SIZES:
-        if latency is None or one.answer(size) <= latency:
+        in_time = advice.latency_ms is None or one.answer(size) <= advice.latency_ms
+        if in_time and one.memory(size) <= max(one.memory(one.rates.size), room):
             yield size
 
 

@@ -28,6 +28,8 @@ class Probed:
     """Where it is frozen up to the boundary, and what that says is kept."""
     kept_bytes: int = 0
     """Of a picture at `rates.size`."""
+    step_bytes: float = 0.0
+    """Of a training step of `data.batch_size` pictures at `rates.size`; 0: nothing here tells."""
 
     def trained(self, mode: str) -> Rates:
         """Its speeds in a mode that it has."""
@@ -48,6 +50,10 @@ class Probed:
     def answer(self, size: int) -> float:
         """Milliseconds of one answer at that size, which go with the pixels."""
         return self.answer_ms * (size / self.rates.size) ** 2
+
+    def memory(self, size: int) -> float:
+        """Bytes of a training step at that size, were all of them to go with the pixels."""
+        return self.step_bytes * (size / self.rates.size) ** 2
 
 
 def read_probed(folder: AdviceFolder) -> list[Probed]:
@@ -73,6 +79,7 @@ def read_probed(folder: AdviceFolder) -> list[Probed]:
                 boundary=speed["boundary"] or "",
                 kept=_kept(speed),
                 kept_bytes=int(speed["kept_bytes"] or 0),
+                step_bytes=1e6 * (speed["memory_mb"] or 0.0),
             )
         )
     return sorted(found, key=lambda one: (one.whole, one.top1), reverse=True)

@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-SIZES = (96, 128, 160, 224)
+SIZES = (96, 128, 160, 192, 224, 256, 288)
 """Pixels of a side that a fine-tuning may have; a network of one size has that."""
-ENOUGH = 12
-"""Epochs for which a fine-tuning would rather be small than short."""
+ENOUGH = 5
+"""Epochs for which a fine-tuning would rather be small than short (experiments/advise)."""
+PLENTY = 12
+"""Epochs for which not all of a network would rather be trained."""
 MOST, LEAST = 30, 3
 """Epochs beyond which a training gains little, and below which it is not begun."""
 SEEN, LONGEST = 30_000, 200

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 from scipy.stats import norm
 
 from carsclf.analysis.comparison import Interval
 from carsclf.errors import DataError
 
-EXPONENT = (0.4, 0.3)
-"""Before anything is measured, the exponent's mean and deviation: trainings here had about 0 on
-coarse scenes and 0.7 on fine-grained cars (experiments/first_cars)."""
-BENDS = 0.5
-"""By which share of it the exponent may change on the way: curves of many epochs flatten, and those
-of fine-grained classes fall faster once the first epochs are over."""
+EXPONENT = (1.1, 0.6)
+"""Of the first epochs, before anything is measured: mean and deviation among trainings here
+(experiments/advise)."""
+KEEPS = (0.55, 0.08)
+"""What the exponent keeps of itself with each doubling of the epochs, and the deviation of that
+among trainings here (experiments/advise): curves flatten."""
 
 
 @dataclass(frozen=True)
@@ -27,34 +28,40 @@ class Short:
     images: int
 
     @property
-    def error(self) -> float:
-        """Never 0, which no finite number of pictures shows (half a picture is added)."""
-        return ((1 - self.top1) * self.images + 0.5) / (self.images + 1)
+    def odds(self) -> float:
+        """The logarithm of wrong ones to right ones; half a picture is added to both.
+
+        No finite number of pictures shows that all are right.
+        """
+        wrong = (1 - self.top1) * self.images
+        return math.log((wrong + 0.5) / (self.images - wrong + 0.5))
 
     @property
     def variance(self) -> float:
-        """Of the error's logarithm, by the delta method."""
-        return (1 - self.error) / (self.error * self.images)
+        """Of `odds`, by the delta method."""
+        share = expit(self.odds)
+        return 1 / (share * (1 - share) * self.images)
 
 
 @dataclass(frozen=True)
 class Exponent:
-    """b of error = a x epochs^-b, and its standard error."""
+    """b of odds of an error = a x epochs^-b, and its standard error."""
 
     value: float
     error: float
 
 
 def exponent(shorts: Sequence[Short]) -> Exponent:
-    """The exponent by weighted least squares of log error on log epochs, drawn to `EXPONENT`.
+    """The exponent by weighted least squares of log odds on log epochs, drawn to `EXPONENT`.
 
     Both are weighted by their precision, so that few validation pictures leave it near what is
-    known of other trainings. That errors fall as a power of what was trained: Hestness et al. 2017.
+    known of other trainings. That errors fall as a power of what was trained: Hestness et al. 2017;
+    odds are as good as errors where these are small, and fall steadily where nearly all is wrong.
     """
     mean, deviation = EXPONENT
     noise = scatter(shorts) ** 2
     x = np.log([short.epochs for short in shorts])
-    y = np.log([short.error for short in shorts])
+    y = np.array([short.odds for short in shorts])
     weights = np.array([1 / (short.variance + noise) for short in shorts])
     centre = x - np.average(x, weights=weights)
     precision = float(weights @ centre**2)  # of the slope; 0 where all are of one length
@@ -64,9 +71,9 @@ def exponent(shorts: Sequence[Short]) -> Exponent:
 
 
 def scatter(shorts: Sequence[Short]) -> float:
-    """Of the log error, by which trainings differ: half of what a longer one was worse by."""
+    """Of the log odds, by which trainings differ: half of what a longer one was worse by."""
     last = max(shorts, key=lambda short: short.epochs)
-    return max(0.0, math.log(last.error / min(short.error for short in shorts))) / 2
+    return max(0.0, last.odds - min(short.odds for short in shorts)) / 2
 
 
 def forecast(
@@ -74,29 +81,34 @@ def forecast(
 ) -> Interval:
     """Accuracy after a training of so many epochs, with an interval for that on `judged` pictures.
 
-    The error goes on from the longest short training as a power law; at the interval's ends its
-    exponent is changed by `BENDS` of it and by its standard errors, and the error never rises.
-    Where the longest was worse than a shorter one, it begins half way between them, and trainings
-    are taken to differ by as much (`scatter`). Chance of the pictures, those that the forecast
-    rests on and those that judge, widens both.
-    Raises DataError without a training.
+    The odds of an error go on from the longest short training as a power of the epochs. The
+    exponent is the one measured half a doubling before it, and keeps `KEEPS` of itself with each
+    doubling. The interval has the standard errors of both, and the error never rises. Where the
+    longest was worse than a shorter one, it begins half way between them, and trainings are taken
+    to differ by as much (`scatter`). Chance of the pictures, those that the forecast rests on and
+    those that judge, widens both. Raises DataError without a training.
     """
     if not shorts:
         raise DataError("a forecast needs at least one short training")
     last = max(shorts, key=lambda short: short.epochs)
     b, z = exponent(shorts), float(norm.ppf((1 + confidence) / 2))
-    grown = math.log(max(1.0, epochs / last.epochs))
-
+    keeps, differing = KEEPS
     apart = scatter(shorts)
-    base = last.error * math.exp(-apart)
+    doublings = max(0.0, math.log2(epochs / last.epochs))
 
-    def reached(by: float) -> float:
-        return 1 - base * math.exp(-max(0.0, by) * grown)
+    def fallen(by: float, keeps: float) -> float:
+        """By how much log odds fall: the exponent over the doublings."""
+        over = math.sqrt(keeps) * (1 - keeps**doublings) / -math.log(keeps)
+        return max(0.0, by) * math.log(2) * over
 
-    value, off = reached(b.value), math.hypot(BENDS * b.value, z * b.error)
-    wide = math.exp(z * apart)
-    low, high = 1 - (1 - reached(b.value - off)) * wide, 1 - (1 - reached(b.value + off)) / wide
-    low = max(0.0, low)
+    def end(sign: int) -> float:
+        """Accuracy at an end of the interval, chance apart."""
+        of_exponent = fallen(b.value + sign * z * b.error, keeps) - fell
+        of_keeping = fallen(b.value, keeps + sign * z * differing) - fell
+        return float(expit(fell - begins + sign * math.hypot(of_exponent, of_keeping, z * apart)))
+
+    begins, fell = last.odds - apart, fallen(b.value, keeps)
+    value, low, high = float(expit(fell - begins)), end(-1), end(1)
     down = value - low, z * _chance(low, last.images, judged)
     up = high - value, z * _chance(value, last.images, judged)
     return Interval(value, max(0.0, value - math.hypot(*down)), min(1.0, value + math.hypot(*up)))
