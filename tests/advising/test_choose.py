@@ -161,7 +161,8 @@ KEPT = {"boundary": "layer2", "kept_rate": 1440.0, "kept_bytes": 1000}
 def test_what_is_frozen_half_way_is_taken_where_it_allows_larger_pictures(advice_of):
     """An epoch of all of it takes 7.68 s at 256 px and 9.72 s at 288: 78.3 s hold 10 and 8.
 
-    Of these, four short ones leave 6 and 4. Kept, it takes 2.25 s at 288 px, after 16.2 s of keeping.
+    Of these, four short ones leave 6 and 4. Kept, one takes 2.25 s at 288 px, after 16.2 s of
+    keeping.
     """
     rows, heads = [candidate("test_resnet", **KEPT)], [head("test_resnet", 0.5)]
     advice = advice_of(rows, heads, hours=90 / 3600)
