@@ -96,11 +96,7 @@ def _partial(
 ) -> Choice | None:
     """Frozen half way, with kept views."""
     many, disk = views_in(views), room_on_disk()
-    sizes = [
-        size
-        for size in _sizes(one, asked, advice)
-        if one.room(counts, many, size) <= disk
-    ]
+    sizes = [size for size in _sizes(one, asked, advice) if one.room(counts, many, size) <= disk]
     if not sizes or one.kept is None:
         return None
 
