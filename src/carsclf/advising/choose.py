@@ -218,9 +218,12 @@ def search_hours(
 
 
 def _head_seconds(probed: Sequence[Probed], head: Choice, counts: Counts) -> float:
-    """To train the head as a run of its own, and to judge it."""
+    """To train the head as a run of its own, on features that are there, and to judge it: at most.
+
+    A probe is mostly features, and several heads.
+    """
     one = next(p for p in probed if p.name == head.network)
-    return one.seconds / 2 + one.rates.judging(counts, one.image_size)
+    return one.seconds / 4 + one.rates.judging(counts, one.image_size)
 
 
 def _too_little(advice: Advice, asked: Mapping[str, Any], heads: Sequence[Choice]) -> str:

@@ -8,7 +8,7 @@ import timm
 from carsclf.advising.advice import Advice
 from carsclf.advising.plan import Choice
 from carsclf.advising.probed import Probed
-from carsclf.advising.shortcut import kept_views, room_on_disk, views_in
+from carsclf.advising.shortcut import kept_views, of_views, room_on_disk
 from carsclf.advising.times import (
     ENOUGH,
     PLENTY,
@@ -53,7 +53,9 @@ def fine_tunings(
     for one in probed:
         options = [_whole(one, advice, counts, room, asked)]
         if one.kept and views:
-            options.append(_partial(one, views, advice, counts, room, asked))
+            lines, many = views
+            each = (_partial(one, lines, n, advice, counts, room, asked) for n in many)
+            options.append(max(filter(None, each), key=_promise, default=None))
         for choice in options:
             if choice is None or asked.get("mode", choice.mode) != choice.mode:
                 continue
@@ -66,11 +68,15 @@ def fine_tunings(
         raise ConfigError(refused)
 
     def promise(option: tuple[Choice, float]) -> tuple[float, ...]:
-        one, head = option
-        enough, plenty = min(one.epochs, ENOUGH), min(one.epochs, PLENTY)
-        return enough, one.image_size, plenty, one.mode == "finetune", head
+        choice, head = option
+        return *_promise(choice), head
 
     return [choice for choice, _ in sorted(found, key=promise, reverse=True)]
+
+
+def _promise(choice: Choice) -> tuple[float, ...]:
+    enough, plenty = min(choice.epochs, ENOUGH), min(choice.epochs, PLENTY)
+    return enough, choice.image_size, plenty, choice.mode == "finetune"
 
 
 def _whole(
@@ -80,22 +86,24 @@ def _whole(
     sizes = list(_sizes(one, asked, advice))
     if not sizes:
         return None
-    room -= one.rates.judging(counts, max(sizes))
-    size, epochs = best_size(one.rates, counts, room, sizes)
+    size, epochs = best_size(
+        one.rates, counts, room, sizes, lambda size: one.rates.judging(counts, size)
+    )
     return _choice(one, "finetune", size, asked.get("epochs", epochs), advice,
                    Pace(one.rates.epoch(counts, size), 0.0))  # fmt: skip
 
 
 def _partial(
     one: Probed,
-    views: list[str],
+    lines: list[str],
+    many: int,
     advice: Advice,
     counts: Counts,
     room: float,
     asked: Mapping[str, Any],
 ) -> Choice | None:
-    """Frozen half way, with kept views."""
-    many, disk = views_in(views), room_on_disk()
+    """Frozen half way, with so many kept views."""
+    disk = room_on_disk()
     sizes = [size for size in _sizes(one, asked, advice) if one.room(counts, many, size) <= disk]
     if not sizes or one.kept is None:
         return None
@@ -103,9 +111,12 @@ def _partial(
     def keeping(size: int) -> float:
         return one.keeping(counts, many, size)
 
-    room -= one.rates.judging(counts, max(sizes))
-    size, epochs = best_size(one.kept, counts, room, sizes, keeping)
+    size, epochs = best_size(
+        *(one.kept, counts, room, sizes),
+        lambda size: keeping(size) + one.rates.judging(counts, size),
+    )
     pace = Pace(one.kept.epoch(counts, size), keeping(size))
+    views = [*lines, of_views(many)]
     return _choice(one, "partial", size, asked.get("epochs", epochs), advice, pace, views)
 
 

@@ -51,9 +51,9 @@ class Rates:
         return (counts.train / self.train + counts.val / self.predict) * pixels
 
     def judging(self, counts: Counts, size: int) -> float:
-        """Seconds to export a training, and to judge it and the probe's head once."""
+        """Seconds to export a model and to judge it once, pictures read besides: at most."""
         pixels = (size / self.size) ** 2
-        return (2 * counts.val + 3 * counts.judge) / self.predict * pixels
+        return (counts.val + counts.judge) / self.predict * pixels
 
 
 @dataclass(frozen=True)
