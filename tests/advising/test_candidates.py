@@ -1,5 +1,7 @@
 """Which weights are whose, what is skipped, and what is said where nobody is left."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,14 @@ import pytest
 import torch
 
 from carsclf.advising import speed
+from carsclf.advising.advice import CANDIDATES, read_rows
 from carsclf.advising.candidates import Candidate, candidates_of, check_some, counted, too_slow
 from carsclf.advising.speed import NoRoom, check_parameters, extrapolated
 from carsclf.errors import ConfigError
 from carsclf.machine.memory import free_memory, peak_memory
+from tests.advising.conftest import candidate
+
+stage = sys.modules["carsclf.advising.candidates"]
 
 
 def test_a_file_is_the_network_s_that_it_is_named_after(tmp_path: Path) -> None:
@@ -92,9 +98,9 @@ def test_memory_of_a_larger_batch_lies_on_the_line() -> None:
 
 def test_a_network_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "free_memory", lambda device: 2e9)
-    check_parameters(100_000_000, torch.device("cpu"))  # 1.6 GB with gradient and Adam's means
-    with pytest.raises(NoRoom, match=r"3.2 GB of memory, and 2.0 GB are free"):
-        check_parameters(200_000_000, torch.device("cpu"))
+    check_parameters(25_000_000, torch.device("cpu"))  # 1.7 GB with what is timed beside it
+    with pytest.raises(NoRoom, match=r"3.4 GB of memory, and 2.0 GB are free"):
+        check_parameters(50_000_000, torch.device("cpu"))
 
 
 def test_the_peak_is_that_of_the_work_alone() -> None:
@@ -110,3 +116,26 @@ def test_the_peak_is_that_of_the_work_alone() -> None:
     peak = peak_memory(work, device)
     assert peak == pytest.approx(megabytes << 20, rel=0.1)
     assert free_memory(device) > 0
+
+
+def test_a_network_at_which_the_process_dies_is_left_out_in_the_end(advice_of, monkeypatch) -> None:
+    """As the system ends what takes all memory; here at the first of two, each time."""
+    begun: list[str] = []
+
+    def killed(advice: Any, one: Candidate, classes: int) -> dict[str, Any]:
+        begun.append(one.name)
+        if one.name == "resnet152":
+            raise KeyboardInterrupt
+        return candidate(one.name)
+
+    monkeypatch.setattr(stage, "examined", killed)
+    advice = replace(advice_of([], []), candidates=["resnet152", "resnet18"])
+    (advice.folder.root / "look.json").write_text('{"classes": 3}')
+    for _ in range(stage.KILLED):
+        with pytest.raises(KeyboardInterrupt):
+            stage.candidates(advice)
+    stage.candidates(advice)
+    assert begun == ["resnet152"] * stage.KILLED + ["resnet18"]
+    first, second = read_rows(advice.folder.candidates, CANDIDATES)
+    assert first["skipped"].startswith("not measured: killed 3 times while it was")
+    assert not second["skipped"]

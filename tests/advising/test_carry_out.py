@@ -102,6 +102,32 @@ def test_finished_work_is_not_done_again(advice_of, quick, monkeypatch):
     assert advice.folder.outcome.is_file()
 
 
+def test_a_head_stands_beside_a_training_with_tricks(advice_of, quick):
+    """It is trained as it was probed: on plain pictures, to the end, with all gradients."""
+    tricks = ["mixing=mixup", "averaging=ema", "augmentation=trivial", "data.sampling=balanced",
+              "trainer.gradient_clip_val=1"]  # fmt: skip
+    advice = advice_of([candidate("test_resnet")], [head("test_resnet", 0.5)], **TUNED)
+    own = [one for one in advice.overrides if not one.startswith("augmentation")]
+    advice = replace(advice, overrides=[*own, *tricks])
+    choose(advice)
+    carry_out(advice)
+    outcome = Outcome.read(advice.folder.outcome)
+    assert (outcome.training["mode"], outcome.probe and outcome.probe["mode"]) == (
+        "finetune", "freeze",
+    )  # fmt: skip
+    told = (advice.folder.root / outcome.training["folder"] / "overrides.yaml").read_text()
+    assert all(trick in told for trick in tricks)
+
+
+def test_a_model_that_answers_too_slowly_is_noted(advice_of, quick):
+    """4 ms were measured before, and 10 in the end."""
+    advice = planned(advice_of, latency_ms=5, **TUNED)
+    carry_out(advice)
+    training, probe = Outcome.read(advice.folder.outcome).notes
+    assert training.startswith("test_resnet at 32 px answers in 10 ms, and latency_ms=5 was asked")
+    assert probe == training
+
+
 def test_a_head_alone_is_the_winner_and_the_probe(advice_of, quick):
     advice = planned(advice_of, mode="freeze")
     carry_out(advice)
@@ -128,7 +154,10 @@ def test_a_training_in_time_goes_on(advice_of):
 
 
 def cut_after_two(advice_of, monkeypatch, fits: int) -> tuple[Path, list[str]]:
-    """A training of 6 epochs, told after the second that so many fit: its folder, and the notes."""
+    """A training of 6 epochs, told after the second that so many fit: its folder, and the notes.
+
+    They are those that are told once more where it is found finished.
+    """
     advice = planned(advice_of, **(TUNED | {"epochs": 6}))
     choice = AdvicePlan.read(advice.folder.plan).choice
     folder = advice.folder.root / "train" / choice.name
@@ -138,7 +167,9 @@ def cut_after_two(advice_of, monkeypatch, fits: int) -> tuple[Path, list[str]]:
         return not (epoch == 2 and self.horizon == 6)
 
     monkeypatch.setattr(Watch, "__call__", late)
-    return folder, in_time(advice, choice, folder, 0.0)
+    notes = in_time(advice, choice, folder, 0.0)
+    assert in_time(advice, choice, folder, 0.0) == notes
+    return folder, notes
 
 
 def test_a_shortened_training_ends_as_any(advice_of, monkeypatch):

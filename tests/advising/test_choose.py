@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 
 from carsclf.advising.advice import read_json, read_rows
-from carsclf.advising.choose import choose, search_hours
-from carsclf.advising.curve import CURVE, Tried
+from carsclf.advising.choose import choose, options_of, plan_anew, search_hours
+from carsclf.advising.curve import CURVE, Tried, pace_of
+from carsclf.advising.ledger import Ledger
 from carsclf.advising.options import fine_tunings
 from carsclf.advising.plan import SAME, AdvicePlan, Choice, check_latency, decide, told
 from carsclf.advising.probed import read_probed
 from carsclf.advising.times import Counts, Pace
 from carsclf.analysis.forecast import Short
 from carsclf.errors import ConfigError
+from carsclf.files import write_json
 from tests.advising.conftest import candidate, head
 
 stage = sys.modules["carsclf.advising.choose"]
@@ -209,6 +211,119 @@ def test_a_size_whose_steps_the_memory_does_not_hold_is_left_out(advice_of, monk
     advice = advice_of([candidate("test_resnet")], [head("test_resnet", 0.5)])
     (one,) = fine_tunings(read_probed(advice.folder), Counts(36, 12, 12), advice, {}, 0)
     assert one.image_size == 224
+
+
+def test_epochs_that_are_asked_for_take_a_size_that_holds_them(advice_of):
+    """An epoch takes 3 s at 160 px and 4.32 at 192: 28 and 19 fit, 16 and 11 beside short ones."""
+    advice = advice_of([candidate("test_resnet")], [head("test_resnet", 0.5)], hours=90 / 3600)
+    probed, counts = read_probed(advice.folder), Counts(36, 12, 12)
+    (one,) = fine_tunings(probed, counts, advice, {"epochs": 12}, 0)
+    assert (one.image_size, one.epochs) == (160, 12)
+
+
+def test_names_tell_how_many_views_are_kept():
+    plain = choice("a", "partial", 0.5, 0.1)
+    kept = replace(plain, views=["augmentation=light", "mode.views=3"], rate=1e-3)
+    assert plain.name == "a-partial-160px-10"
+    assert kept.name == "a-partial-160px-3views-10-lr0.001"
+
+
+def test_a_head_leaves_out_what_is_a_training_s_alone():
+    given = [
+        *("augmentation=trivial", "+augmentation.share=0.5", "~mixing.alpha", "mixing=mixup"),
+        *("data.sampling=balanced", "trainer.gradient_clip_val=1", "data.image_size=64"),
+    ]
+    one = choice("a", "freeze", 0.5, 0.1)
+    assert one.after(given)[:2] == ["data.image_size=64", "mode=freeze"]
+    assert choice("a", "finetune", 0.5, 0.1).after(given)[: len(given)] == given
+
+
+def tried(one: Choice, epochs: int, epoch: float, beside: float) -> Tried:
+    return Tried(replace(one, epochs=epochs), Short(epochs, 0.5, 12), 0.0, Pace(epoch, beside))
+
+
+def test_what_is_done_once_is_not_planned_again():
+    """Keeping views was to take 16 s: of the first training's 21 s beside epochs 5 may come again.
+
+    The second one shows that it were 2.
+    """
+    one = choice("a", "partial", 0.5, 0.1, pace={"epoch": 2.0, "beside": 16.0})
+    first = tried(one, 1, 2.5, 21.0)
+    assert pace_of([first]) == Pace(2.5, 5.0)
+    assert pace_of([first, tried(one, 2, 2.25, 2.0)]) == Pace(2.25, 2.0)
+
+
+def test_a_kill_changes_no_choice(advice_of, monkeypatch):
+    """90 s hold 256 px; when 60 are left of them, 192 would: but 256 had been begun."""
+    sizes = []
+
+    def killed(advice, option, epochs):
+        sizes.append(option.image_size)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "try_shortly", killed)
+    rows, heads = [candidate("test_resnet")], [head("test_resnet", 0.5)]
+    for seconds in (90, 60):
+        with pytest.raises(KeyboardInterrupt):
+            choose(advice_of(rows, heads, hours=seconds / 3600))
+    assert sizes == [256, 256]
+
+
+def at_once(advice, option, epochs):
+    return tried(option, epochs, 1.0, 0.0)
+
+
+def files_of(folder) -> dict[str, bytes]:
+    found = (path for path in folder.root.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder.root)): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"network": "resnet18"}, "none of the candidates"),
+        ({"mode": "freeze", "image_size": 96}, "features of data.image_size"),
+        ({"mode": "freeze", "search": True}, "the plan is a frozen head"),
+        ({"mode": "finetune", "epochs": 100_000}, "plan.epochs=100000: .* are left"),
+        ({"image_size": 2048}, "a training step of test_resnet would take about"),
+    ],
+)
+def test_a_plan_that_is_refused_leaves_the_one_before(advice_of, monkeypatch, asked, said):
+    monkeypatch.setattr(stage, "try_shortly", at_once)
+    advice = advice_of([candidate("test_resnet")], [head("test_resnet", 0.5)], hours=0.05)
+    choose(advice)
+    write_json(advice.folder.stages, {"choose": {}, "carry_out": {}, "page": {}})
+    before = files_of(advice.folder)
+    with pytest.raises(ConfigError, match=said):
+        plan_anew(replace(advice, plan=asked))
+    after = files_of(advice.folder)
+    assert {name for name in after if after[name] != before.get(name)} <= {
+        "time.jsonl", "options.json", "curve.csv",
+    }  # fmt: skip
+
+
+def test_one_can_go_back_to_a_plan_when_the_time_is_over(advice_of, monkeypatch):
+    monkeypatch.setattr(stage, "try_shortly", at_once)
+    advice = advice_of([candidate("test_resnet")], [head("test_resnet", 0.5)], hours=0.05)
+    choose(advice)
+    first = advice.folder.plan.read_bytes()
+    write_json(advice.folder.stages, {"choose": {}, "carry_out": {}, "page": {}})
+    plan_anew(replace(advice, plan={"mode": "freeze"}))
+    assert AdvicePlan.read(advice.folder.plan).choice.mode == "freeze"
+    assert set(read_json(advice.folder.stages)) == {"choose"}  # what follows is done again
+    over = replace(advice, ledger=Ledger(advice.folder.time, 0.0))
+    plan_anew(over)
+    assert advice.folder.plan.read_bytes() == first
+
+
+def test_a_second_fine_tuning_is_tried_where_there_is_time_for_many_epochs(advice_of):
+    """At 288 px an epoch has 9.72 s: half an hour holds 170 of them, five minutes 29."""
+    rows, heads = [candidate("test_resnet")], [head("test_resnet", 0.5)]
+    for seconds, rivals in ((1800, 2), (300, 1)):
+        advice = advice_of(rows, heads, hours=seconds / 3600)
+        advice.folder.options.unlink(missing_ok=True)
+        probed, counts = read_probed(advice.folder), Counts(36, 12, 12)
+        assert options_of(advice, probed, counts, 0.0, {})[1] == rivals
 
 
 def test_views_that_the_disk_does_not_hold_are_not_kept(advice_of, monkeypatch):

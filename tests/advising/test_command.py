@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from carsclf.advising import speed
 from carsclf.advising.ledger import Ledger
@@ -95,6 +96,8 @@ def test_from_a_folder_to_what_more_pictures_would_give(
         (["weights=nowhere"], "weights=nowhere is no folder"),
         (["resume=nowhere"], "remove"),
         (["data.val_fraction=2"], "data.val_fraction=2: expected"),
+        (["data.transform=random_resized_crop"], "advise.py needs a frozen head, and"),
+        (["unfreezing=gradual"], "advise.py needs short ones, and unfreezing.epochs=[1]"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_read(
@@ -132,6 +135,16 @@ def test_another_question_under_the_same_name(
     assert "hours=0.0001 (0 s) is too short: a probe of" in capsys.readouterr().err
     assert command("advise.py", *asked, "hours=2") == 1
     assert "holds an advice that was asked otherwise" in capsys.readouterr().err
+
+
+def test_another_one_at_work_in_the_folder(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs/advise/a"
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"):
+        assert command("advise.py", "data=rendered_cars", "name=a", "data.image_size=32") == 1
+    assert "a is being worked on by another advise.py" in capsys.readouterr().err
 
 
 def test_a_latency_that_nobody_meets(

@@ -10,13 +10,15 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from carsclf.advising.advice import PROBE, AdviceFolder, read_rows
 from carsclf.advising.frozen import PENALTIES, Frozen
 from carsclf.advising.growth import line, summed_up
-from carsclf.advising.probe import Probing, best_of, drop, shares_of
+from carsclf.advising.probe import Probing, best_of, drop, probe, shares_of
 from carsclf.data.samples import Sample
 from carsclf.data.splits import share_of
 from carsclf.data.wholes import Wholes
 from carsclf.errors import ConfigError
+from tests.advising.conftest import candidate
 
 NAMES = ("a", "b", "c")
 
@@ -99,10 +101,11 @@ def test_who_lies_below_the_leader_goes() -> None:
 def test_the_best_is_of_all_pictures() -> None:
     rows = [row("a", 0.9), row("b", 0.7, share=1), row("c", None, share=1), row("d", 0.8, share=1)]
     assert best_of(rows)["candidate"] == "d"
+    assert best_of([row("a", 0.0, share=1)])["candidate"] == "a"
 
 
 @pytest.fixture
-def probing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Probing]:
+def probing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Probing]:
     """Probes of 300 training and 60 validation pictures at 10 a second, in so many seconds."""
     parts = {"train": [sample(i) for i in range(300)], "val": [sample(i) for i in range(60)]}
 
@@ -112,8 +115,9 @@ def probing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Probing]:
             beat=lambda: None, spent=lambda: 4.0, spent_at=lambda stage: 1.0, left=lambda: seconds
         )
         advice: Any = SimpleNamespace(
-            training=SimpleNamespace(seed=0, data=data), hours=seconds / 3600, ledger=ledger
-        )
+            training=SimpleNamespace(seed=0, data=data), hours=seconds / 3600, ledger=ledger,
+            folder=AdviceFolder(tmp_path),
+        )  # fmt: skip
         work = Probing(advice, rows)
         monkeypatch.setattr(work, "data", lambda candidate: SimpleNamespace(splits=parts))
         return work
@@ -129,12 +133,38 @@ def test_hours_that_hold_no_probe_are_refused_with_what_would_do(probing) -> Non
     with pytest.raises(ConfigError, match=r"of a alone takes about 52 s .* give hours=0.05 or"):
         probing(100, []).check(SLOW)
     probing(200, []).check(SLOW)
+    probing(100, []).check(SLOW)  # it was found to fit before: a killed sitting has spent the rest
 
 
 def test_who_finds_no_time_is_listed(probing) -> None:
-    found = probing(100, [row("b", 0.5)]).probed(SLOW, 1.0, surely=False)
-    assert found["top1"] is None
-    assert found["dropped"] == "it would take about 52 s, and 29 s are left for probes"
+    work = probing(100, [row("b", 0.5)])
+    assert work.probed(SLOW, 1.0)["top1"] is None
+    assert work.probed(SLOW, 1.0)["dropped"] == (
+        "it would take about 52 s, and 29 s are left for probes"
+    )
+    assert work.probed(SLOW, 1.0, leads=True)["dropped"] == (  # a third of all that is left
+        "it would take about 52 s, and 33 s are left for probes"
+    )
+
+
+def test_where_the_leader_finds_no_time_the_quickest_goes_on(advice_of, monkeypatch) -> None:
+    """It had been dropped as the worse one."""
+
+    def probed(self, one, share, *, leads=False, surely=False):
+        known = one["name"] == "quick" or share < 1
+        top1 = {"quick": 0.3, "slow": 0.8}[one["name"]] if known else None
+        return row(one["name"], top1, share=share) | {"pooling": "default", "penalty": 0.1}
+
+    monkeypatch.setattr(Probing, "probed", probed)
+    monkeypatch.setattr("carsclf.advising.probe.shares_of", lambda pictures: [0.1, 1.0])
+    advice = advice_of([candidate("quick"), candidate("slow", predict_rate=10.0)], [])
+    probe(advice)
+    rows = read_rows(advice.folder.probe, PROBE)
+    assert [(r["candidate"], r["share"], r["top1"]) for r in rows] == [
+        *(("quick", 0.1, 0.3), ("slow", 0.1, 0.8), ("slow", 1.0, None), ("quick", 1.0, 0.3)),
+    ]
+    probe(advice)  # once more, as after a kill
+    assert read_rows(advice.folder.probe, PROBE) == rows
 
 
 def test_seconds_of_a_further_round_are_of_its_new_pictures(probing) -> None:
@@ -142,6 +172,10 @@ def test_seconds_of_a_further_round_are_of_its_new_pictures(probing) -> None:
     work = probing(1000, [row("a", 0.5) | {"seconds": 20.0}])
     heads = (20 - 11.7) * 360 / 90
     assert work.seconds(SLOW, 1.0) == pytest.approx(1.3 * 270 / 10 + heads)
+    # a third: 70 more pictures are 9.1 s of its 20, and 160 were seen
+    work = probing(1000, [row("a", 0.5), row("a", 0.5, share=0.333) | {"seconds": 20.0}])
+    heads = (20 - 9.1) * 360 / 160
+    assert work.seconds(SLOW, 1.0) == pytest.approx(1.3 * 200 / 10 + heads)
 
 
 def test_growth_in_words() -> None:

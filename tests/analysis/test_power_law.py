@@ -21,6 +21,8 @@ def test_pictures_of_a_point_by_hand() -> None:
     assert PowerLaw(1, 0.5, 0).pictures_per_point(100) == pytest.approx(23.46, abs=0.01)
     assert PowerLaw(1, 0.5, 0.3).pictures_per_point(100) == pytest.approx(23.46, abs=0.01)
     assert math.isinf(PowerLaw(0.1, 0.5, 0.3).pictures_per_point(400))  # half a point is left
+    flat = PowerLaw(0.010001 * 100**0.01, 0.01, 0.3)  # hardly a point is: 1e400 times as many
+    assert math.isinf(flat.pictures_per_point(100))
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:

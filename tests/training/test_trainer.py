@@ -7,15 +7,24 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from omegaconf import DictConfig
+import torch
+from omegaconf import DictConfig, OmegaConf
 
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError
 from carsclf.records import Run, RunFolder
+from carsclf.training import trainer
 from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.run import fit
 
 Make = Callable[..., DictConfig]
 COSINE = ["optimizer=sgd", "optimizer.lr=0.1", "schedule=cosine", "schedule.warmup_epochs=0"]
+
+
+def test_a_card_that_was_named_is_where_the_network_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "pick_device", lambda name: torch.device("cuda"))
+    for devices, expected in (([1], "cuda:1"), (1, "cuda"), ("auto", "cuda")):
+        config = OmegaConf.create({"trainer": {"accelerator": "gpu", "devices": devices}})
+        assert trainer.device_of(config) == torch.device(expected)
 
 
 @pytest.mark.parametrize(

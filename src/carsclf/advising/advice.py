@@ -1,6 +1,7 @@
 """What the stages of an advice hand each other: its folder, its settings, its time."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,10 @@ class AdviceFolder(Folder):
         return self.root / "overrides.yaml"  # of the training; see Advice.overrides
 
     @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+    @property
     def stages(self) -> Path:
         return self.root / "stages.json"  # finished stages: seconds, over all sittings
 
@@ -62,6 +67,10 @@ class AdviceFolder(Folder):
     @property
     def candidates(self) -> Path:
         return self.root / "candidates.csv"
+
+    @property
+    def begun(self) -> Path:
+        return self.root / "begun.json"  # candidates: how often it was begun to measure them
 
     @property
     def probe(self) -> Path:
@@ -80,8 +89,17 @@ class AdviceFolder(Folder):
         return self.root / "curve.csv"
 
     @property
+    def options(self) -> Path:
+        return self.root / "options.json"  # fine-tunings that fitted as the choice began
+
+    @property
     def plan(self) -> Path:
         return self.root / "plan.json"
+
+    def plan_for(self, asked: Mapping[str, Any]) -> Path:
+        """Where the plan is kept that was made for what was asked for of it."""
+        told = "".join(f"-{key}-{asked[key]}" for key in sorted(asked))
+        return self.root / "plans" / f"plan{re.sub(r'[^A-Za-z0-9_.-]', '_', told)}.json"
 
     @property
     def outcome(self) -> Path:

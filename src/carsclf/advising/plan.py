@@ -11,6 +11,12 @@ from carsclf.figures.cost import hours as told_hours
 from carsclf.files import JsonRecord
 from carsclf.options.command_line import PLAIN, quoted
 
+VIEWS = "mode.views="
+OF_EPOCHS = (
+    *("augmentation", "mixing", "averaging", "resizing", "unfreezing"),
+    *("data.sampling", "trainer.gradient_clip_val"),
+)
+"""Groups and options of a training by epochs, which a head that is solved for does not take."""
 SAME = "frozen as good"
 """What a plan's `verdict` says where fine-tuning is not expected to be as good."""
 
@@ -45,15 +51,24 @@ class Choice:
     """Of a training by epochs; see `carsclf.advising.times.Pace`."""
 
     @property
+    def stem(self) -> str:
+        """Its name without a rate."""
+        length = "" if self.mode == "freeze" else f"-{self.epochs}"
+        many = "".join(f"-{o[len(VIEWS) :]}views" for o in self.views if o.startswith(VIEWS))
+        return f"{self.network}-{self.mode}-{self.image_size}px{many}{length}"
+
+    @property
     def name(self) -> str:
         """Of its run folder."""
-        length = "" if self.mode == "freeze" else f"-{self.epochs}"
-        rate = "" if self.rate is None else f"-lr{self.rate:g}"
-        return f"{self.network}-{self.mode}-{self.image_size}px{length}{rate}"
+        return self.stem + ("" if self.rate is None else f"-lr{self.rate:g}")
 
     @property
     def measured(self) -> Pace:
         return Pace(**self.pace)
+
+    def after(self, given: Sequence[str]) -> list[str]:
+        """What trains it: the overrides of an advice, as far as it takes them, and its own."""
+        return [*(for_heads(given) if self.mode == "freeze" else given), *self.overrides]
 
     @property
     def overrides(self) -> list[str]:
@@ -106,6 +121,12 @@ class AdvicePlan(JsonRecord):
         return [Choice(**one) for one in self.considered]
 
 
+def for_heads(given: Sequence[str]) -> list[str]:
+    """Of a training's overrides, those that a head on plain pictures takes as well."""
+    keys = [(one, f"{one.lstrip('+~').partition('=')[0]}.") for one in given]
+    return [one for one, key in keys if not key.startswith(tuple(f"{o}." for o in OF_EPOCHS))]
+
+
 def typed(text: str) -> str:
     """Text as Hydra takes it, in quotes only where it needs them."""
     return text if PLAIN.fullmatch(text) else quoted(text)
@@ -123,6 +144,11 @@ def check_asked(asked: Mapping[str, Any], networks: Sequence[str]) -> None:
         raise ConfigError(
             f"plan.network={network} is none of the candidates that were probed: "
             f"{nearest(network, networks)}"
+        )
+    if asked.get("mode") == "freeze" and "image_size" in asked:
+        raise ConfigError(
+            f"plan.image_size={asked['image_size']}: heads were probed on features of "
+            "data.image_size: remove it, or take plan.mode=finetune"
         )
     if asked.get("mode") == "freeze" and "epochs" in asked:
         raise ConfigError(

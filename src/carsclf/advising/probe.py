@@ -17,6 +17,7 @@ from carsclf.errors import CarsclfError, ConfigError, one_line
 SHARES = (0.1, 1 / 3, 1.0)  # of the training pictures, a round each
 LEAST, LEAST_JUDGED = 100, 1000  # pictures that a round trains on, and judges by
 OF_HOURS = 0.3  # that probes may take
+LEADER = 1 / 3  # of what is left, which the leader's may take beyond that
 AROUND, HEADS = 1.3, 5.0  # times the network's seconds; seconds of the first heads
 Row = dict[str, Any]
 
@@ -25,8 +26,9 @@ def probe(advice: Advice) -> None:
     """Writes probe.csv, cheapest candidates first; successive halving over pictures.
 
     After each round goes whose interval lies below the leader's (after Jamieson and Talwalkar
-    2016, who halve; here the intervals say how many). Judged on validation. Raises ConfigError
-    where the hours do not hold the cheapest probe.
+    2016, who halve; here the intervals say how many). Judged on validation. Where none of those
+    that are left fits into the time, the cheapest goes on. Raises ConfigError where the hours do
+    not hold that one.
     """
     found = read_rows(advice.folder.candidates, CANDIDATES)
     alive = sorted(
@@ -35,11 +37,17 @@ def probe(advice: Advice) -> None:
     work = Probing(advice, read_rows(advice.folder.probe, PROBE))
     shares = shares_of(len(work.data(alive[0]).splits["train"]))
     work.check(alive[0])
-    leader = alive[0]["name"]
+    cheapest = alive[0]
+    leader = cheapest["name"]
     for share in shares:
         for candidate in alive:
             if work.row(candidate, share) is None:
-                work.add(work.probed(candidate, share, surely=candidate["name"] == leader))
+                work.add(work.probed(candidate, share, leads=candidate["name"] == leader))
+        if not any(work.known(candidate, share) for candidate in alive):
+            alive = [c for c in alive if c != cheapest] + [cheapest]
+            if not work.known(cheapest, share):
+                work.forget(cheapest, share)
+                work.add(work.probed(cheapest, share, surely=True))
         rows = [row for c in alive if (row := work.row(c, share))]
         leader = drop(rows, last=share == shares[-1])
         work.write()
@@ -49,7 +57,7 @@ def probe(advice: Advice) -> None:
 
 def best_of(rows: Sequence[Row]) -> Row:
     """The row of the best head on all training pictures."""
-    return max((row for row in rows if row["share"] == 1 and row["top1"]), key=_top1)
+    return max((row for row in rows if row["share"] == 1 and row["top1"] is not None), key=_top1)
 
 
 def _top1(row: Row) -> float:
@@ -97,6 +105,15 @@ class Probing:
         of = (candidate["name"], round(share, 3))
         return next((r for r in self.rows if (r["candidate"], r["share"]) == of), None)
 
+    def known(self, candidate: Mapping[str, Any], share: float) -> bool:
+        """Whether its head is there."""
+        row = self.row(candidate, share)
+        return row is not None and row["top1"] is not None
+
+    def forget(self, candidate: Mapping[str, Any], share: float) -> None:
+        """Takes a row back that says why there is no head."""
+        self.rows = [row for row in self.rows if row is not self.row(candidate, share)]
+
     def add(self, row: Row) -> None:
         self.rows.append(row)
         self.write()
@@ -106,15 +123,24 @@ class Probing:
         write_table(self.advice.folder.probe, self.rows, PROBE)
         self.advice.ledger.beat()
 
-    def probed(self, candidate: Mapping[str, Any], share: float, *, surely: bool) -> Row:
+    def probed(
+        self,
+        candidate: Mapping[str, Any],
+        share: float,
+        *,
+        leads: bool = False,
+        surely: bool = False,
+    ) -> Row:
         """A candidate's row: its best head with a share of the pictures, where there is time.
 
-        surely: even where there is none, as somebody has to go on.
+        leads: there is more for it; surely: even where there is none, as somebody has to go on.
         """
         parts, row = self.parts(candidate, share), dict.fromkeys(PROBE)
         row |= {"candidate": candidate["name"], "image_size": int(candidate["image_size"])}
         row |= {"share": round(share, 3), "images": len(parts["train"]), "dropped": ""}
         needed, left = self.seconds(candidate, share), self.left()
+        if leads:
+            left = max(left, LEADER * self.advice.ledger.left())
         if needed > left and not surely:
             short = (
                 f"it would take about {needed:.0f} s, and {max(0, left):.0f} s are left for probes"
@@ -148,11 +174,11 @@ class Probing:
     def seconds(self, candidate: Mapping[str, Any], share: float) -> float:
         """About how long it takes: pictures that no earlier round had, and heads."""
         pictures = sum(map(len, self.parts(candidate, share).values()))
-        before = [s for s in SHARES if s < share and (r := self.row(candidate, s)) and r["top1"]]
-        known = sum(map(len, self.parts(candidate, before[-1]).values())) if before else 0
-        heads = HEADS
+        before = [s for s in SHARES if s < share and self.known(candidate, s)]
+        seen = [0] + [sum(map(len, self.parts(candidate, s).values())) for s in before]
+        known, heads = seen[-1], HEADS
         if before and (row := self.row(candidate, before[-1])):
-            took = row["seconds"] - AROUND * known / candidate["predict_rate"]
+            took = row["seconds"] - AROUND * (known - seen[-2]) / candidate["predict_rate"]
             heads = max(1.0, took) * pictures / known
         return AROUND * (pictures - known) / candidate["predict_rate"] + heads
 
@@ -163,8 +189,11 @@ class Probing:
         return min(own, self.advice.ledger.left())
 
     def check(self, cheapest: Mapping[str, Any]) -> None:
-        """Raises ConfigError, before anything is probed, where not even this one can be."""
-        if self.rows:
+        """Raises ConfigError, before anything is probed, where not even this one can be.
+
+        Once: after a kill less time is left, and features are there.
+        """
+        if self.advice.folder.probe.is_file():
             return
         needed, left, hours = self.seconds(cheapest, 1.0), self.left(), self.advice.hours
         if needed > left:
@@ -175,6 +204,7 @@ class Probing:
                 f"{OF_HOURS:.0%} of the time: give hours={enough + 0.005:.2f} or more, or a "
                 "smaller data.image_size"
             )
+        self.write()
 
 
 def told(row: Mapping[str, Any]) -> str:

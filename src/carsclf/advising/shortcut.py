@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from carsclf.advising.advice import Advice
+from carsclf.advising.plan import VIEWS as OVERRIDE
 from carsclf.data.build import transforms_of
 from carsclf.errors import ConfigError
 from carsclf.files import cache_root
@@ -96,7 +97,7 @@ def kept_views(advice: Advice) -> tuple[list[str], Sequence[int]] | None:
 
 def of_views(many: int) -> str:
     """As an override."""
-    return f"mode.views={many}"
+    return f"{OVERRIDE}{many}"
 
 
 def room_on_disk() -> float:

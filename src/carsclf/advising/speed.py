@@ -14,7 +14,9 @@ from carsclf.training.timed_steps import settle_training, timed_steps
 
 SECONDS = 1.0  # for each figure, unless a single step takes longer
 LARGEST = 32  # pictures that are predicted at once
-TRAINED = 16  # bytes of a parameter in training: itself, its gradient, Adam's two means
+TRAINED = 68
+"""Bytes of a parameter while precisions are timed side by side: the network, copies of it in both
+layouts with their gradients, and AdamW's two means of each that is timed."""
 
 
 class NoRoom(ConfigError):

@@ -50,6 +50,10 @@ class Rates:
         pixels = (size / self.size) ** 2
         return (counts.train / self.train + counts.val / self.predict) * pixels
 
+    def predicting(self, counts: Counts) -> float:
+        """Seconds until all pictures of training and validation passed, at `size`."""
+        return (counts.train + counts.val) / self.predict
+
     def judging(self, counts: Counts, size: int) -> float:
         """Seconds to export a model and to judge it once, pictures read besides: at most."""
         pixels = (size / self.size) ** 2
@@ -100,13 +104,14 @@ def best_size(
     seconds: float,
     sizes: Sequence[int],
     before: Callable[[int], float] = lambda size: 0.0,
+    enough: int = ENOUGH,
 ) -> tuple[int, int]:
-    """The largest of the sizes at which ENOUGH epochs fit, else the one that holds most; epochs.
+    """The largest of the sizes at which enough epochs fit, else the one that holds most; epochs.
 
     before: seconds that pass at a size before its first epoch.
     """
     epochs = {s: int(max(0.0, seconds - before(s)) / rates.epoch(counts, s)) for s in sizes}
     held = {size: split_epochs(fit, counts.train)[1] for size, fit in epochs.items()}
-    enough = [s for s in sizes if held[s] >= ENOUGH]
-    size = max(enough) if enough else max(sizes, key=lambda s: (held[s], -s))
+    holding = [s for s in sizes if held[s] >= enough]
+    size = max(holding) if holding else max(sizes, key=lambda s: (held[s], -s))
     return size, held[size]

@@ -26,7 +26,10 @@ class PowerLaw:
         above = self.error(n) - self.c
         if above <= point:
             return float("inf")
-        return n * ((1 - point / above) ** (-1 / self.b) - 1)
+        try:
+            return n * ((1 - point / above) ** (-1 / self.b) - 1)
+        except OverflowError:  # a nearly flat curve, hardly a point above its end
+            return float("inf")
 
 
 def fit_power_law(images: Sequence[float], errors: Sequence[float]) -> PowerLaw:

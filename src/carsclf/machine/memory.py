@@ -34,9 +34,14 @@ def give_back_freed_memory() -> None:
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that this process may still take, as far as the system tells; infinite where not."""
+    """Bytes that this process may still take, as far as the system tells; infinite where not.
+
+    What an allocator keeps of freed memory is free.
+    """
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + kept)
+    give_back_freed_memory()
     group = Path("/sys/fs/cgroup")
     limit, taken = (_number(group / f"memory.{name}") for name in ("max", "current"))
     # files kept in memory count as taken, and go when it is needed

@@ -145,8 +145,12 @@ def steps_are_ours(trainer: pl.Trainer) -> bool:
 
 
 def device_of(config: DictConfig) -> torch.device:
-    """Where the network runs."""
-    return pick_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
+    """Where the network runs: of several cards the first that the trainer names."""
+    device = pick_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
+    cards = config.trainer.get("devices")
+    if device.type == "cuda" and OmegaConf.is_list(cards) and cards:
+        return torch.device("cuda", int(cards[0]))
+    return device
 
 
 def check_processes(world: int) -> None:

@@ -19,9 +19,7 @@ def section(material: Material) -> Section:
     one.commands([other], "Another plan on the same measurements (plan.network, plan.mode, "
                  "plan.image_size, plan.epochs, plan.search):")  # fmt: skip
     heads = [c for c in material.plan.choices if c.mode == "freeze"]
-    lines = [
-        shell("python train.py", *advice.overrides, *c.overrides, f"name={c.name}") for c in heads
-    ]
+    lines = [shell("python train.py", *c.after(advice.overrides), f"name={c.name}") for c in heads]
     if lines:
         one.commands(lines, "The heads of the probes, as runs:")
     shorts = sorted((root / "short").glob("*/overrides.yaml"))
