@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from carsclf.curation.page.review import Review
 from carsclf.records import Predictions, Run
@@ -117,6 +118,34 @@ def test_trainings_of_the_run_may_judge(
     monkeypatch.setattr("carsclf.curation.trained.fit", lambda *_, **__: 1 / 0)
     assert command("curate.py", *asked, "workers=0") == 0
     pd.testing.assert_frame_equal(findings(run), before)
+
+
+def test_a_run_of_the_follow_up_has_each_photo_once(
+    planted: Planted, command: Command, tmp_path: Path
+) -> None:
+    """It trained on changed copies too, which are no photos: of 14 and more in each class, 52."""
+    own = [o for o in settings(planted[0]) if o != "mode=freeze"]
+    more = ["data.protocol=follow_up", "augmentation=light", "name=one"]
+    assert command("train.py", *own, *more) == 0
+    run = tmp_path / "runs/train/one"
+    assert command("curate.py", f"run={run}", "folds.count=3", "sheets=0") == 0
+    said = Predictions.read(run / "curation/oof.parquet")
+    assert len(said.ids) == len(set(said.ids)) == 52
+    same = pairs(of_kind(findings(run), "exact_duplicate"))
+    assert same == {frozenset({f"train/{NAMES[0]}/00 é.png", planted[1]["copy"]})}
+
+
+def test_a_leaked_run_is_refused(
+    planted: Planted, command: Command, config_of: Any, tmp_path: Path, capfd
+) -> None:
+    own = [o for o in settings(planted[0]) if o != "mode=freeze"]
+    leak = ["data.protocol=follow_up", "data.leak=published", "data.test_fraction=0.2"]
+    (tmp_path / "leaked").mkdir()
+    config = config_of(*own, *leak, "augmentation=light")
+    OmegaConf.save(config, tmp_path / "leaked/config.yaml")
+    assert command("curate.py", "run=leaked", "folds.count=3") == 1
+    assert "run=leaked was trained with data.leak=published" in capfd.readouterr().err
+    assert not (tmp_path / "leaked/curation").exists()
 
 
 @pytest.mark.parametrize(

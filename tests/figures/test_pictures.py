@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from carsclf.analysis.boundary import by_boundary
-from carsclf.figures import learning_curves, mistakes, study
+from carsclf.figures import learning_curves, mistakes, rates, study
 from carsclf.figures.boundary import draw_boundaries
 from carsclf.figures.learning_curves import draw_learning_curves
 from carsclf.figures.mistakes import draw_fates
@@ -78,3 +79,20 @@ def test_ticks_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ticks = [t for t in figure.axes[0].get_xticks() if low <= t <= high]
         assert len(ticks) >= 2
         assert all(tick == round(tick) for tick in ticks)
+
+
+def test_of_many_layers_the_first_the_last_and_the_head_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each at its own rates: from the lowest layer up, as optimizer.layer_decay=0.5 has them."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(rates, "save", lambda figure, path: drawn.append(figure))
+    shares = {f"backbone-{n}": 0.5**n for n in range(6, 0, -1)} | {"head": 1.0}
+    rows = [(epoch, name, share) for epoch in (0.0, 0.5) for name, share in shares.items()]
+    table = pd.DataFrame(rows, columns=["epoch", "group", "lr"])
+    draw_schedule(table, "by depth", tmp_path / "a.svg")
+    lines = {str(line.get_label()): line for line in drawn[0].axes[0].get_lines()}
+    assert {"backbone-6", "backbone-1", "head"} <= lines.keys()
+    assert len({line.get_color() for line in lines.values()}) == len(lines) == 4
+    for name, line in lines.items():
+        assert list(np.asarray(line.get_ydata())) == [shares[name]] * 2

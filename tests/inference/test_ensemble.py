@@ -1,8 +1,11 @@
 """`evaluate.py runs=[...]`: what is combined, where it is written, and what is said of it."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,7 +147,9 @@ def test_missing_predictions_are_those_of_a_plain_evaluation(
     runs = ["runs=[runs/train/a,runs/train/b]", "split=test", "tta=flip"]
     capfd.readouterr()
     assert command("evaluate.py", *runs) == 0
-    assert "a: predicting test_flip\nb: predicting test_flip\n" in capfd.readouterr().out
+    cost = r"flip: 2 views of each picture: 2 x the network's time; \d+ s\n"
+    told = rf"a: predicting test_flip\n{cost}b: predicting test_flip\n{cost}"
+    assert re.search(told, capfd.readouterr().out)
     places = [RunFolder(tmp_path / f"runs/train/{n}").predictions("test_flip") for n in "ab"]
     made = [path.read_bytes() for path in places]
     files = written(tmp_path, "mean")
@@ -157,6 +162,35 @@ def test_missing_predictions_are_those_of_a_plain_evaluation(
     capfd.readouterr()
     assert command("evaluate.py", *runs) == 0
     assert "predicting" not in capfd.readouterr().out
+
+
+MISFITS: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "classes": ({"class_names": ["class 0", "x", "y"]}, [], "b shares 1 classes with those named"),
+    "leak": ({"leak": "published"}, [], "runs: b was trained with data.leak=published"),
+    "squashed": (
+        {"eval_transform": {"rule": "squash", "size": 32, "resize": 32}},
+        ["tta=ten_crop"],
+        "tta=ten_crop cuts views of 32 pixels out of larger pictures",
+    ),
+}
+
+
+def test_members_that_do_not_go_together_are_refused_before_one_is_predicted(
+    command: Command, tiny: list[str], tmp_path: Path, capfd
+) -> None:
+    """The second is the first, but for what its card says."""
+    short = [*tiny, "data.transform=random_resized_crop", "data.test_fraction=0.2"]
+    assert command("train.py", *short, "trainer.max_epochs=1", "name=a") == 0
+    one, two = (RunFolder(tmp_path / f"runs/train/{name}") for name in "ab")
+    shutil.copytree(one.root, two.root)
+    card = json.loads(one.card.read_text())
+    for changes, options, expected in MISFITS.values():
+        two.card.write_text(json.dumps(card | changes))
+        capfd.readouterr()
+        asked = ["runs=[runs/train/a,runs/train/b]", "split=test", *options]
+        assert command("evaluate.py", *asked) == 1
+        assert expected in capfd.readouterr().err
+        assert not list(one.predictions("test").parent.glob("test*"))
 
 
 def test_members_of_one_name_are_told_by_their_paths() -> None:

@@ -14,13 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import update_bn
 
 from carsclf.data.build import make_data
-from carsclf.errors import CheckpointError, DataError
+from carsclf.errors import CarsclfError, CheckpointError, DataError
 from carsclf.inference.predict import load_model
 from carsclf.inference.soup import check_members, mean_of, moved_statistics
 from carsclf.records import Predictions, RunFolder
+from tests.conftest import draw
 
 Command = Callable[..., int]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+BOTH = "runs=[runs/train/a,runs/train/b]"
 SOUP = ["ensemble=soup", "folder=runs/soup", "split=test", "workers=0"]
 
 
@@ -39,11 +41,10 @@ def test_statistics_that_all_runs_kept_are_right_as_they_are() -> None:
     assert moved_statistics(network, [one, two]) == [network[1]]
 
 
-@pytest.fixture
-def runs(command: Command, tiny: list[str], tmp_path: Path) -> list[RunFolder]:
+def two_runs(command: Command, settings: list[str], tmp_path: Path) -> list[RunFolder]:
     """A trained run, and another one from the same start, which is the first with noise."""
-    settings = [*tiny, "data.test_fraction=0.2", "trainer.max_epochs=1"]
-    assert command("train.py", *settings, "name=a") == 0
+    own = [*settings, "data.test_fraction=0.2", "trainer.max_epochs=1"]
+    assert command("train.py", *own, "name=a") == 0
     one, two = (RunFolder(tmp_path / f"runs/train/{name}") for name in "ab")
     shutil.copytree(one.root, two.root)
     noise = torch.Generator().manual_seed(0)
@@ -57,10 +58,15 @@ def runs(command: Command, tiny: list[str], tmp_path: Path) -> list[RunFolder]:
     return [one, two]
 
 
+@pytest.fixture
+def runs(command: Command, tiny: list[str], tmp_path: Path) -> list[RunFolder]:
+    return two_runs(command, tiny, tmp_path)
+
+
 def test_a_soup_is_a_model_like_its_members(
     command: Command, runs: list[RunFolder], tmp_path: Path, capfd
 ) -> None:
-    assert command("evaluate.py", "runs=[runs/train/a,runs/train/b]", *SOUP) == 0
+    assert command("evaluate.py", BOTH, *SOUP) == 0
     files = RunFolder(tmp_path / "runs/soup")
     one, two, soup = (load_file(f.weights) for f in (*runs, files))
     plain = [key for key in one if not key.endswith(STATISTICS)]
@@ -87,6 +93,47 @@ def test_a_soup_is_a_model_like_its_members(
     again = Predictions.read(files.predictions("test"))
     assert (again.probabilities == said.probabilities).all()
     assert command("predict.py", "run=runs/soup", "images=pictures/class 1/03.png") == 0
+
+
+def test_a_soup_judges_the_photos_that_its_members_held_out(
+    command: Command, tiny: list[str], pictures: Path, tmp_path: Path
+) -> None:
+    """Also when the library has grown; what was left out of it is told as by a member."""
+    for target in range(2):
+        draw(tmp_path / "field" / f"class {target}" / "1.png", 6, 900 + target)
+    assert command("reference.py", "name=field", f"photos={tmp_path}/field") == 0
+    (tmp_path / "first.csv").write_text("id,decision,value\nclass 0/00.png,exclude,\n")
+    (tmp_path / "out.txt").write_text("class 1/00.png\n")
+    left_out = ["data.decisions=first.csv", "data.exclude=out.txt"]
+    member, _ = two_runs(command, [*tiny, *left_out], tmp_path)
+    assert command("evaluate.py", BOTH, *SOUP) == 0
+    files = RunFolder(tmp_path / "runs/soup")
+    for name in ("photos.parquet", "decisions.csv", "excluded.json", "references.json"):
+        assert (files.root / name).read_bytes() == (member.root / name).read_bytes()
+    before = Predictions.read(files.predictions("test"))
+    assert len(before.ids) > 9
+    for seed in range(30):
+        draw(pictures / "class 0" / f"new {seed}.png", 0, 700 + seed)
+    assert command("evaluate.py", "run=runs/soup", "split=test") == 0
+    after = Predictions.read(files.predictions("test"))
+    assert after.ids == before.ids
+    assert (after.probabilities == before.probabilities).all()
+
+
+def test_an_interrupted_soup_is_made_again(
+    command: Command, runs: list[RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise CarsclfError("stopped")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("carsclf.inference.ensemble.predict_split", stop)
+        assert command("evaluate.py", BOTH, *SOUP) == 1
+    files = RunFolder(tmp_path / "runs/soup")
+    assert files.config.is_file()
+    assert not files.predictions("test").is_file()
+    assert command("evaluate.py", BOTH, *SOUP) == 0
+    assert files.predictions("test").is_file()
 
 
 MISTAKES = {
@@ -116,10 +163,9 @@ def test_what_has_no_mean_is_refused_by_name(
     replace(kept, ids=[f"not {id}" for id in kept.ids]).write(two.predictions("val"))
     with pytest.raises(DataError, match="b and a hold out different photos.*data.split_seed=0"):
         check_members(folders, ["a", "b"])
-    named = "runs=[runs/train/a,runs/train/b]"
     capfd.readouterr()
-    assert command("evaluate.py", named, *SOUP) == 1
+    assert command("evaluate.py", BOTH, *SOUP) == 1
     assert "hold out different photos" in capfd.readouterr().err
     assert not (tmp_path / "runs/soup").exists()
-    assert command("evaluate.py", named, "folder=runs/train/a") == 1
+    assert command("evaluate.py", BOTH, "folder=runs/train/a") == 1
     assert "folder=runs/train/a holds a run, which would be written over" in capfd.readouterr().err

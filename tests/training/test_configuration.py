@@ -27,10 +27,14 @@ REFUSED = {
     "mode.label_smoothing=1.5": "mode.label_smoothing=1.5: expected a number",
     "model.weights=null": "model.weights=null: expected a text",
     "model.weights=nowhere.pth": "model.weights=nowhere.pth: no such file",
+    "model.weights=x_places365.pth.tar": "model.weights=x_places365.pth.tar: no such file",
+    "model.weights=runs/train/typo": "model.weights=runs/train/typo: no such file",
     "model.name=resnet19": "did you mean 'resnet1",
     "model.args=3": "model.args=3: expected settings by name",
     "mode.boundary=[]": "mode.boundary=[]: expected a whole number, at least 0, or a number of",
     "mode.boundary=99": "mode.boundary=99: expected 0 to",
+    "mode=partial augmentation=light": "so the frozen part's outputs cannot be kept",
+    "mode=partial mode.views=4": "mode.views=4: training pictures do not change at random",
     "trainer.devices=0": "trainer.devices=0: expected a whole number, at least 1, or auto",
     "trainer.strategy=nonsense": "trainer.strategy=nonsense",
     "trainer.accelerator=nonsense": "trainer.accelerator=nonsense",
@@ -62,7 +66,7 @@ def test_one_line_before_any_work(
 ) -> None:
     monkeypatch.setattr("carsclf.training.run.make_data", lambda config: pytest.fail("worked"))
     options = [o for o in tiny if o.split("=")[0] != mistake.split("=")[0]]
-    assert command("train.py", *options, mistake) == 1
+    assert command("train.py", *options, *mistake.split()) == 1
     assert REFUSED[mistake] in error_of(capfd)
     assert not list((tmp_path / "runs").glob("*/*"))
 

@@ -215,9 +215,17 @@ def test_mistakes_are_found_in_the_configuration(option: str, config_of: Make) -
 def test_what_a_gan_does_not_read_is_refused(
     command, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    for option in ("model=resnet50", "optimizer.lr=0.1", "class_weights=inverse", "reported=last"):
-        assert command("train.py", "+experiment=wgan", option, "name=bad") == 1
-        assert f"would not read {option}" in capsys.readouterr().err
+    for option in (
+        "model=resnet50",
+        "optimizer.lr=0.1",
+        "class_weights=inverse",
+        "resizing=progressive resizing.sizes=[32] resizing.epochs=[2]",
+        "unfreezing=gradual",
+        "reported=last",
+    ):
+        first, *more = option.split()
+        assert command("train.py", "+experiment=wgan", first, *more, "name=bad") == 1
+        assert f"would not read {first}" in capsys.readouterr().err
         assert not (tmp_path / "runs/train/bad").exists()
     assert command("tune.py", "experiment=wgan") == 1
     assert "no place in a study" in capsys.readouterr().err

@@ -133,6 +133,8 @@ def test_evaluation_and_report_show_the_mark(
     for name in ("leaked", "honest"):
         evaluate_run(made[name], How("test", workers=0, device="cpu"), 0)
         assert (LEAKED in capsys.readouterr().out) == (name == "leaked")
+        table = pd.read_csv(RunFolder(made[name]).per_class("test"))
+        assert ("leak" in table) == (name == "leaked")
     said = Predictions.read(RunFolder(made["leaked"]).predictions("test"))
     assert said.leak == "published"
     runs = [made["leaked"], made["honest"]]

@@ -29,6 +29,17 @@ def rates_of(config: DictConfig, folder: Path) -> pd.DataFrame:
     return pd.read_csv(RunFolder(folder).rates)
 
 
+def test_what_waits_in_the_first_epoch_waits_here_too(
+    tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    """Of all pictures in one batch only a head trains whose rates are next to nothing."""
+    options = ["unfreezing=gradual", "optimizer.head_lr_factor=1e-9", "data.batch_size=48"]
+    plain = ["augmentation=none", "trainer.max_epochs=3"]
+    losses = rates_of(config_of(*tiny, *SHORT, *plain, *options), tmp_path / "run")["loss"]
+    assert len(losses) == 20
+    assert losses.tolist() == pytest.approx([losses[0]] * 20, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     "options",
     [["augmentation=light", "+model.args.drop_rate=0.5"], FROZEN],

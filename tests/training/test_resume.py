@@ -91,6 +91,23 @@ def test_other_schedules_are_as_long_as_they_began(config_of: Make, tmp_path: Pa
         prolong(config_of("schedule=cosine"), 20, RunFolder(tmp_path))
 
 
+def test_an_average_that_has_begun_is_not_prolonged(
+    tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    """Of 4 and of 8 epochs the first 2 are in no average; of 3 the second would be."""
+    own = ["schedule=stable_decay", "schedule.decay_share=0.1", "averaging=swa"]
+    config = config_of(*tiny, *own, "averaging.start=0.5", "trainer.max_epochs=4")
+    files = RunFolder(tmp_path)
+    fit(config, files.root, on_epoch=until(2))
+    with pytest.raises(ConfigError, match="averaging=swa begins after 1 epochs .* and 2 are done"):
+        prolong(config, 3, files)
+    config = prolong(config, 8, files)
+    assert config.trainer.max_epochs == 8
+    fit(config, files.root, resume=True, on_epoch=until(3))
+    with pytest.raises(ConfigError, match="averaging=swa begins after 2 epochs .* and 3 are done"):
+        prolong(config, 4, files)
+
+
 def in_a_child(work: Callable[[], object]) -> int:
     """Runs `work` in a forked child; returns the signal that ended it (0: none)."""
     child = os.fork()

@@ -218,6 +218,9 @@ def test_a_cycle_of_one_step_is_none() -> None:
     )
     with pytest.raises(ConfigError, match=r"cycle_epochs=0.25 is a cycle of 1.25 steps, of 5 in"):
         rates(one, epochs=2, steps=5)
+    again = partial(schedules.restarts, cycle_epochs=0.25, multiplier=1, final_factor=0)
+    with pytest.raises(ConfigError, match=r"cycle_epochs=0.25 is a cycle of 1.25 steps, of 5 in"):
+        rates(again, epochs=2, steps=5)
 
 
 DRAWN: dict[str, Callable[..., schedules.Schedule]] = {
@@ -239,6 +242,25 @@ def test_what_is_drawn_before_is_what_a_training_goes_through(name: str) -> None
     momenta = rates(make, epochs=4, steps=5, key="momentum")[:-1]
     assert ("momentum" in table) == (len(set(momenta)) > 1)
     assert "momentum" not in table or table["momentum"].tolist() == momenta
+
+
+def test_the_rate_that_an_average_holds_is_drawn(
+    tiny: list[str], command: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 4 epochs of 6 steps the last two are averaged, at a quarter of the rate."""
+    drawn: list[pd.DataFrame] = []
+    monkeypatch.setattr(
+        "carsclf.training.schedule_curve.draw_schedule", lambda table, *_: drawn.append(table)
+    )
+    cosine = ["schedule=cosine", "schedule.warmup_epochs=0", "schedule.final_factor=0"]
+    swa = ["averaging=swa", "averaging.start=0.5", "averaging.lr_factor=0.25"]
+    options = [*cosine, *swa, "optimizer=sgd", "optimizer.lr=0.8", "trainer.max_epochs=4"]
+    assert command("train.py", *tiny, *options, "look=only") == 0
+    (table,) = drawn
+    assert set(table["group"]) == {"backbone", "head"}
+    falling = [0.4 * (1 + math.cos(math.pi * step / 24)) for step in range(12)]
+    for _, rows in table.groupby("group"):
+        assert rows["lr"].tolist() == pytest.approx([*falling, *[0.2] * 12])
 
 
 @pytest.mark.parametrize("mode", ["finetune", "freeze"])

@@ -138,6 +138,18 @@ def test_bad_input(options: str, tiny: list[str], config_of: Make) -> None:
         check_training(config_of(*tiny, *GRADUAL, *options.split()))
 
 
+def test_more_numbers_than_stages_that_train_are_refused_before_features(
+    tiny: list[str], config_of: Make, tmp_path: Path, counted: list[int]
+) -> None:
+    """The network has 5 stages below its head, of which 2 are not frozen."""
+    own = ["mode=partial", "mode.boundary=3", "trainer.max_epochs=4", "unfreezing.epochs=[1,2,3]"]
+    config = config_of(*tiny, *GRADUAL, *own)
+    check_training(config)
+    with pytest.raises(ConfigError, match="trains 2 stages below its head"):
+        fit(config, tmp_path)
+    assert not counted
+
+
 def test_several_processes_are_refused(tiny: list[str], config_of: Make) -> None:
     two = ["trainer.devices=2", "trainer.strategy=ddp"]
     with pytest.raises(ConfigError, match="unfreezing=gradual needs one process"):

@@ -154,6 +154,21 @@ def test_fidelities_must_increase(command: Command, tiny: list[str], capfd) -> N
     assert "expected increasing shares" in error_of(capfd)
 
 
+def test_a_training_that_cannot_be_as_short_as_the_shortest_is_refused(
+    command: Command, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    """A sixth of 12 epochs is two, after which no stage may begin to train."""
+    monkeypatch.setattr(
+        "carsclf.tuning.study.execution.cluster", lambda *_, **__: pytest.fail("Ray started")
+    )
+    options = ["search=multitask", "trainer.max_epochs=12", "unfreezing=gradual"]
+    options += ["unfreezing.epochs=[2]", "space.data.batch_size={low: 1, high: 3}"]
+    assert command("tune.py", *tiny, *options) == 1
+    said = "the shortest trainings of this search have 2 epochs: unfreezing.epochs=[2]"
+    assert said in error_of(capfd)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.fixture
 def replayed(command: Command, tmp_path: Path) -> tuple[list[str], Path]:
     """A finished study on a small table, and the options it was made with."""

@@ -1,6 +1,6 @@
 """Several models' predictions of the same photos as one: Predictions in, Predictions out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,11 +26,7 @@ def align(members: Mapping[str, Predictions]) -> list[Predictions]:
     for name, member in members.items():
         known, seen = set(member.class_names), set(member.ids)
         classes, ids = [c for c in classes if c in known], [i for i in ids if i in seen]
-        if len(classes) < 2:
-            raise DataError(
-                f"{name} shares {len(classes)} classes with those named before it, and an ensemble "
-                "needs two or more, by their names: leave it out of runs="
-            )
+        check_shared(name, classes)
         if not any(labels[i] in classes for i in ids):
             raise DataError(
                 f"{name} shares no photo of this split with those named before it: train all on "
@@ -39,6 +35,15 @@ def align(members: Mapping[str, Predictions]) -> list[Predictions]:
     wanted = set(classes)
     ids = [i for i in ids if labels[i] in wanted]
     return [_restricted(name, member, ids, classes, labels) for name, member in members.items()]
+
+
+def check_shared(name: str, classes: Collection[str]) -> None:
+    """Raises DataError where a member shares fewer than two classes with those before it."""
+    if len(classes) < 2:
+        raise DataError(
+            f"{name} shares {len(classes)} classes with those named before it, and an ensemble "
+            "needs two or more, by their names: leave it out of runs="
+        )
 
 
 def mean(members: Sequence[Predictions], weights: Sequence[float] | None = None) -> Predictions:

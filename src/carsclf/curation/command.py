@@ -16,12 +16,13 @@ from carsclf.curation.search import Found, find
 from carsclf.curation.sheets import draw_sheets
 from carsclf.curation.trained import check_trainable
 from carsclf.data.decision_log import read_ledger
+from carsclf.data.follow_up import NO_LEAK
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.files import atomic_write
 from carsclf.options.command_line import argument, say_next
 from carsclf.options.curation import CURATE
 from carsclf.options.kinds import checked
-from carsclf.records import RANDOM_WEIGHTS, RunFolder
+from carsclf.records import RANDOM_WEIGHTS, RunFolder, refuse_leaked
 from carsclf.terminal import terminal
 from carsclf.training.run import quiet
 
@@ -39,6 +40,8 @@ def curate(config: DictConfig) -> Path:
     files = RunFolder(config.run)
     folder = Path(config.folder).expanduser() if config.folder else files.root / "curation"
     trained = run_config(files, config)
+    if (leak := trained.data.get("leak", NO_LEAK)) != NO_LEAK:
+        refuse_leaked(leak, f"run={files.root}")
     if config.folds.mode == "run":
         check_trainable(trained)
     found = find(config, trained, folder)

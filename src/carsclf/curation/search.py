@@ -22,11 +22,18 @@ from carsclf.curation.photos import measure
 from carsclf.curation.trained import TrainedFolds
 from carsclf.data.build import make_data, make_source
 from carsclf.data.datamodule import CarsDataModule
+from carsclf.data.follow_up import FOLLOW_UP
 from carsclf.data.samples import Sample, Source
 from carsclf.features.cache import content_key, photo_key
 from carsclf.machine.devices import pick_device
 
 Folds = FrozenFolds | TrainedFolds
+UNCHANGED = {
+    "_target_": "carsclf.data.augment.Augmentation",
+    "flip": 0.0,
+    "rotation": 0.0,
+    "zoom": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
     source, _ = make_source(trained)
     read = trained.copy()
     read.data.workers = config.workers  # which a fold's training must not hang on
+    if read.data.get("protocol") == FOLLOW_UP:  # of which training has changed copies as well
+        read.augmentation = UNCHANGED
     data, _ = make_data(read)
     backbone = make_backbone(trained, data, pick_device(config.device))
     rows = features_of(backbone, data)

@@ -85,6 +85,13 @@ class Views:
     def count(self) -> int:
         return CUTS[self.kind][0]
 
+    def cost(self, seconds: float) -> str:
+        """What they cost, in words; seconds: that predicting with them took."""
+        return (
+            f"{self.kind}: {self.count} views of each picture: {self.count} x the network's time; "
+            f"{seconds:.0f} s"
+        )
+
     @property
     def stored(self) -> Stored:
         return self.plain.stored

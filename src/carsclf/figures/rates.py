@@ -58,7 +58,9 @@ def draw_schedule(table: pd.DataFrame, title: str, path: AnyPath) -> None:
         figure = Figure(figsize=(7.2, 1.2 + 1.9 * len(moved)), layout="constrained")
         axes = np.atleast_1d(figure.subplots(len(moved), sharex=True))
         for axis, column in zip(axes, moved, strict=True):
-            groups = table.groupby("group", sort=False)
+            groups = list(table.groupby("group", sort=False))
+            if len(groups) > len(COLOURS):  # layers: the lowest, the middle, the last, and the head
+                groups = [groups[0], groups[len(groups) // 2], *groups[-2:]]
             for colour, (name, rows) in zip(COLOURS, groups, strict=False):
                 axis.plot(
                     rows["epoch"],

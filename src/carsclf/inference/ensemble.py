@@ -1,6 +1,7 @@
 """Several trained runs as one model: their predictions of a split, combined and compared."""
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -11,9 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from carsclf.analysis.comparison import Interval, bootstrap_difference
-from carsclf.analysis.ensembles import agreement, align, fit_weights, mean, vote
+from carsclf.analysis.ensembles import (
+    agreement,
+    align,
+    check_shared,
+    fit_weights,
+    mean,
+    vote,
+)
 from carsclf.analysis.metrics import metrics
 from carsclf.data.samples import list_some
+from carsclf.data.transforms import EvalTransform
+from carsclf.data.views import Views
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.inference.soup import make_soup
 from carsclf.inference.split import How, open_run, predict_split, write
@@ -21,6 +31,7 @@ from carsclf.options.command_line import argument, say_next
 from carsclf.records import (
     RANDOM_WEIGHTS,
     Ensemble,
+    ModelCard,
     Predictions,
     Run,
     RunFolder,
@@ -58,9 +69,7 @@ def combine(
     names = short_names(runs)
     folder = folder or default_folder(runs, rule, how.tta if rule != "soup" else None)
     check_folders(folder, runs, how)
-    if rule == "soup":
-        make_soup(runs, names, how, folder)
-    said = read_members(runs, names, how)
+    check_cards(runs, names, how)
     record = Ensemble(
         rule,
         [str(run) for run in runs],
@@ -68,9 +77,12 @@ def combine(
         tta=how.tta,
         seed=seed if rule == "vote" else None,
     )
+    if rule == "soup":
+        make_soup(runs, names, how, folder, record)
     if rule == "weighted":
         weights = fit_weights(align(read_members(runs, names, replace(how, split=WEIGHED_ON))))
         record = replace(record, weights=weights.tolist())
+    said = read_members(runs, names, how)
     if rule == "soup":
         *members, whole = align(said | {rule: predict_split(open_run(folder, how), how)})
     else:
@@ -103,6 +115,23 @@ def check_folders(folder: Path, runs: Sequence[Path], how: How) -> None:
         )
 
 
+def check_cards(runs: Sequence[Path], names: Sequence[str], how: How) -> None:
+    """Refuses, before anything is predicted, members that say nothing together.
+
+    Those of which only predictions are there are looked at as they are read.
+    """
+    there = [(n, RunFolder(run)) for n, run in zip(names, runs, strict=True)]
+    cards = {name: ModelCard.read(files.card) for name, files in there if files.card.is_file()}
+    for name, card in cards.items():
+        refuse_leaked(card.leak, f"runs: {name}")
+        if how.tta is not None:
+            Views(EvalTransform(**card.eval_transform), how.tta)
+    shared: set[str] = set().union(*(card.class_names for card in cards.values()))
+    for name, card in cards.items():
+        shared &= {*card.class_names}
+        check_shared(name, shared)
+
+
 def read_members(runs: Sequence[Path], names: Sequence[str], how: How) -> dict[str, Predictions]:
     """Each run's predictions by its name: those that were kept, else made and kept now."""
     said = {}
@@ -110,7 +139,10 @@ def read_members(runs: Sequence[Path], names: Sequence[str], how: How) -> dict[s
         files = RunFolder(run)
         if not files.predictions(how.part).is_file():
             print(f"{name}: predicting {how.part}")
-            write(predict_split(open_run(run, how), how), files, how.part)
+            opened, began = open_run(run, how), time.perf_counter()
+            write(predict_split(opened, how), files, how.part)
+            if opened.views:
+                print(opened.views.cost(time.perf_counter() - began))
         said[name] = Predictions.read(files.predictions(how.part))
         refuse_leaked(said[name].leak, f"runs: {name}")
     return said

@@ -75,7 +75,7 @@ def evaluate_run(folder: Path, how: How, most: int) -> dict[str, float]:
     values = write(predictions, files, how.part)
     if most:
         show_worst(predictions, samples, files, how.part, most)
-    views = [cost_in_words(how.tta, opened.views.count, seconds)] if opened.views else []
+    views = [opened.views.cost(seconds)] if opened.views else []
     place = f"predictions: {files.predictions(how.part)}"
     print_metrics(Run.read(files.run), predictions, how.split, *views, place)
     return values
@@ -95,11 +95,6 @@ def evaluate_reference(folder: Path, named: str, how: How, most: int) -> dict[st
     told = [*told_lacking(lacking, reference), f"predictions: {files.predictions(part)}"]
     print_metrics(Run.read(files.run), predictions, f"reference {reference.name}", *told)
     return values
-
-
-def cost_in_words(tta: str | None, views: int, seconds: float) -> str:
-    """What several views of each picture cost."""
-    return f"{tta}: {views} views of each picture: {views} x the network's time; {seconds:.0f} s"
 
 
 def show_worst(

@@ -13,19 +13,23 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from carsclf.data.reference import NOTE
 from carsclf.errors import CheckpointError, DataError
 from carsclf.files import atomic_write
 from carsclf.inference.split import How, OpenRun, open_run
 from carsclf.models.statistics import measure_anew
-from carsclf.records import ModelCard, Predictions, Run, RunFolder, refuse_leaked
+from carsclf.records import Ensemble, ModelCard, Predictions, Run, RunFolder, refuse_leaked
 
 State = dict[str, torch.Tensor]
 DRAWN = ("random", "none")  # initial weights that are another network for each seed
 
 
-def make_soup(runs: Sequence[Path], names: Sequence[str], how: How, folder: Path) -> None:
+def make_soup(
+    runs: Sequence[Path], names: Sequence[str], how: How, folder: Path, said: Ensemble
+) -> None:
     """Writes the mean of the runs' weights into a folder that is used as a run folder.
 
+    said: what the folder says that it is, from its first file on, so that it may be made anew.
     Statistics of BatchNorm in which the runs differ are those of the mean network on the training
     pictures. Raises CheckpointError or DataError, naming the run, for what has no mean.
     """
@@ -37,6 +41,7 @@ def make_soup(runs: Sequence[Path], names: Sequence[str], how: How, folder: Path
     if moved := moved_statistics(first.model.network, states):
         with torch.inference_mode():
             measure_anew(moved, first.model, first.data.train_dataloader())
+    said.write(RunFolder(folder).ensemble)
     write_soup(first, records, folder)
 
 
@@ -115,8 +120,11 @@ def write_soup(first: OpenRun, records: Sequence[Run], folder: Path) -> None:
     told = {"weights_license": card.weights_license} if card.weights_license else None
     with atomic_write(files.weights) as temporary:
         save_file(plain, temporary, told)
-    with atomic_write(files.config) as temporary:
-        temporary.write_bytes(first.files.config.read_bytes())
+    own, note = first.files, first.files.root / NOTE
+    for kept in (own.config, own.photos, own.decisions, own.excluded, note):  # what it held out
+        if kept.is_file():
+            with atomic_write(folder / kept.name) as temporary:
+                temporary.write_bytes(kept.read_bytes())
     card.write(files.card)
     record = replace(
         records[0],

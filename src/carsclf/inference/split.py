@@ -119,6 +119,8 @@ def write(predictions: Predictions, files: RunFolder, part: str) -> dict[str, fl
     """Predictions as parquet, accuracy per class as CSV; returns the metrics."""
     predictions.write(files.predictions(part))
     table = per_class(predictions.targets, predictions.predicted, predictions.class_names)
+    if predictions.leak:
+        table = table.assign(leak=predictions.leak)
     with atomic_write(files.per_class(part)) as temporary:
         table.to_csv(temporary, index=False)
     return metrics(predictions.targets, predictions.probabilities)

@@ -101,6 +101,8 @@ def cut_network(config: DictConfig, network: nn.Module, pictures: CarsDataModule
     _check_rates(config, network, halves)
     if mode.name == "adapt":
         _adapt(config, halves)
+    if "unfreezing" in config:  # refused here, before any feature is computed
+        instantiate(config.unfreezing)(halves.rest, halves.heads)
     return halves
 
 

@@ -23,12 +23,13 @@ from carsclf.models.networks import create, head_names, known_name, passes
 from carsclf.models.pooling import DEFAULT
 from carsclf.models.text_head import check_text, find_tower
 from carsclf.training.build import make_network
-from carsclf.training.configuration import phases_of, pooling_of, trick
+from carsclf.training.configuration import check_changing, phases_of, pooling_of, trick
 from carsclf.training.lr_finder import check_one_process
 from carsclf.training.trainer import check_processes, check_trainer, check_untrained
 from carsclf.training.wandb_log import check_wandb
 
 TINY = 1e-9
+NAMED = ("auto", "imagenet", "none")  # as model.weights, where it is no path
 
 
 def check_training(config: DictConfig) -> None:
@@ -45,6 +46,7 @@ def check_training(config: DictConfig) -> None:
         )
     if "gan" not in config:  # which has networks of its own
         check_network(config)
+        check_changing(config)
 
 
 def check_lengths(config: DictConfig) -> None:
@@ -99,13 +101,13 @@ def check_network(config: DictConfig) -> None:
     """Refuses a network that cannot be made, weights that are not there, an unknown stage."""
     model, weights = config.model, Path(config.model.weights).expanduser()
     args: dict[str, Any] = OmegaConf.to_container(model.args)  # type: ignore[assignment]
-    if weights.suffix in (".pth", ".pt", ".ckpt", ".safetensors") and not weights.is_file():
+    text, pool = model.get("text"), pooling_of(config)
+    if model.weights not in NAMED and not weights.exists():
         raise ConfigError(
-            f"model.weights={weights}: no such file; expected auto, imagenet, none, a weights file "
+            f"model.weights={weights}: no such file; expected {', '.join(NAMED)}, a weights file "
             "or a run folder"
         )
     known_name(model.name)
-    text, pool = model.get("text"), pooling_of(config)
     if text and pool != DEFAULT:
         raise ConfigError(
             f"mode.pool={pool}: a head made of class names (model.text) stands on CLIP's own "

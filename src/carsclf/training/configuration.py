@@ -273,7 +273,7 @@ def check_whole(config: DictConfig) -> None:
 def check_changing(config: DictConfig) -> None:
     """Refuses views, or their number, that do not go with how the pictures change.
 
-    The build would refuse them too, but in each trial of a study.
+    The build would refuse them too, but with all photos read, and in each trial of a study.
     """
     mode, data = config.mode, config.data
     if mode.name == "finetune" or mode.boundary in (0, "0"):

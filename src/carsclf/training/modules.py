@@ -164,13 +164,17 @@ class TransferModule(pl.LightningModule):
     def validation_step(self, batch: Item, batch_idx: int) -> None:
         self.validation.update(self(batch).float(), batch["targets"])
 
+    def begin(self, epoch: int) -> None:
+        """Lets train what does in that epoch."""
+        if self.begins:
+            for name, first in self.begins.items():
+                self.rest.get_parameter(name).requires_grad_(epoch >= first)
+            self.train()  # BatchNorm of what waits keeps its statistics
+
     def on_train_epoch_start(self) -> None:
         self.epoch_metrics = {}  # an epoch without validation has no figures of an earlier one
         take_steps(self.optimizers(use_pl_optimizer=False))
-        if self.begins:
-            for name, first in self.begins.items():
-                self.rest.get_parameter(name).requires_grad_(self.current_epoch >= first)
-            self.train()  # BatchNorm of what waits keeps its statistics
+        self.begin(self.current_epoch)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # dropout must not depend on what was drawn before a kill: each epoch has its own seed. Not

@@ -145,7 +145,7 @@ def _decayed(
 ) -> dict[str, tuple[Parameters, float]]:
     """The backbone's groups by name, each with its share of the rate: the lowest layers first.
 
-    decay: a layer learns at this share of the rate of the one above it, the last at the whole rate
+    decay: a layer learns at this share of the rate of the one above it, the head being the last
     (Clark et al. 2020, Bao et al. 2021); None: all at one rate. layers: of each parameter, how far
     from the last one it lies.
     """

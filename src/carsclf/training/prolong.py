@@ -44,6 +44,13 @@ def prolong(config: DictConfig, epochs: int, files: RunFolder) -> DictConfig:
                 f"{HORIZON}={epochs}: {done} epochs are done, and with {HORIZON}={length} the "
                 f"decay begins after {stable:g}: start a new training"
             )
+    if "averaging" in config and "start" in config.averaging:  # a share of the epochs
+        begins = int(config.averaging.start * min(horizon, epochs))
+        if done > begins:
+            raise ConfigError(
+                f"{HORIZON}={epochs}: averaging=swa begins after {begins} epochs in the shorter of "
+                f"both trainings, and {done} are done: start a new training, or take averaging=ema"
+            )
     before, config = phases_of(config)[:done], config.copy()
     config.trainer.max_epochs = epochs
     check_lengths(config)

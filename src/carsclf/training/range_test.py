@@ -65,6 +65,7 @@ class _Steps:
     ) -> None:
         self.device, self.precision = trainer.strategy.root_device, str(trainer.precision)
         self.module = copy.deepcopy(module).to(self.device)
+        self.module.begin(0)
         self.optimizer = at_rate_itself(self.module.new_optimizer())
         self.ratios = [group["lr"] / lr for group in self.optimizer.param_groups]
         self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]

@@ -135,12 +135,7 @@ def cyclical(
     after a cycle's steps, falling with each of them. Smith 2017 (CLR). `momentum` lets momentum (or
     beta1) move against the rate, between the values of one_cycle.
     """
-    length = cycle_epochs * steps
-    if length < 2:
-        raise ConfigError(
-            f"schedule.cycle_epochs={cycle_epochs} is a cycle of {length:.3g} steps, of {steps} in "
-            "an epoch: expected 2 or more"
-        )
+    length = _cycle(cycle_epochs, steps)
     peaks = [group["lr"] for group in optimizer.param_groups]
     scheduler = CyclicLR(
         optimizer,
@@ -170,7 +165,7 @@ def restarts(
     Each cycle is `multiplier` times as long as the one before. Loshchilov and Hutter 2017. torch's
     own has one lowest rate for all groups, where ours is a share of each group's.
     """
-    first = max(1.0, cycle_epochs * steps)
+    first = _cycle(cycle_epochs, steps)
 
     def factor(done: int) -> float:
         since, length = float(done), first
@@ -207,6 +202,17 @@ def stable_decay(
         return final_factor + (1 - final_factor) * left
 
     return Schedule(LambdaLR(optimizer, factor), per_step=True)
+
+
+def _cycle(epochs: float, steps: int) -> float:
+    """Steps of a cycle; raises ConfigError for fewer than two, of which each begins anew."""
+    length = epochs * steps
+    if length < 2:
+        raise ConfigError(
+            f"schedule.cycle_epochs={epochs} is a cycle of {length:.3g} steps, of {steps} in an "
+            "epoch: expected 2 or more"
+        )
+    return length
 
 
 def _has_momentum(optimizer: Optimizer) -> bool:

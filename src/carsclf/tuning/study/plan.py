@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from ray.tune import Callback
 
-from carsclf.errors import ConfigError
+from carsclf.errors import ConfigError, one_line
 from carsclf.records import RunFolder
 from carsclf.tuning.search.base import Search
 from carsclf.tuning.space import Space
@@ -69,6 +69,8 @@ class Plan:
         sign = 1 if mode == "max" else -1
         search.begin(space, horizon, starts[0].raw)  # what it refuses is found here
         search.check_budget(len(starts))
+        if table is None and search.shortened == "complete":
+            _check_shortest(composition, search.least(horizon))
         return cls(
             *(composition, folder, search, space, starts, horizon, table, metric, sign),
             callbacks,
@@ -110,3 +112,13 @@ class Plan:
 
 def _plain(config: Any) -> Any:
     return OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+
+
+def _check_shortest(composition: Composition, epochs: int) -> None:
+    """Refuses a training that cannot be as short as this search's shortest ones."""
+    try:
+        composition.trial([], epochs, "shortest")
+    except ConfigError as error:
+        raise ConfigError(
+            f"the shortest trainings of this search have {epochs} epochs: {one_line(error)}"
+        ) from None
