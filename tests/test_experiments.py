@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from carsclf.analysis.forecast import Short, forecast
 from tests.conftest import ROOT
 
 FOLDERS = sorted(path.parent for path in (ROOT / "experiments").glob("*/README.md"))
@@ -339,12 +340,29 @@ def promised(folder: Path) -> Rows:
 
 
 def recipes(folder: Path) -> Rows:
-    """Of trainings of about the same cost: how large, how long, and what came of it."""
-    rows: Any = read(folder, "recipes.csv").query("mode == 'partial' and image_size > 96")
+    """Of trainings of about the same cost, by data and network: how large and long, what came."""
+    table: Any = read(folder, "recipes.csv").query("image_size > 96")
     return [
-        [f"{row.image_size}", f"{row.epochs}", f"{row.cpu_seconds}", f"{100 * row.top1:.1f}"]
-        for row in rows.itertuples()
-    ]
+        [row.data, f"{row.image_size}", f"{row.epochs}", f"{row.cpu_seconds:.0f}",
+         f"{100 * row.top1:.1f}"]
+        for _, own in table.groupby(["data", "network"])
+        for row in own.sort_values("image_size").itertuples()
+    ]  # fmt: skip
+
+
+def lengths(folder: Path) -> Rows:
+    """Of each set-up: after 1, 2, 4, 8 and 16 epochs, and what the first two foretell of 16."""
+    table: Any = read(folder, "recipes.csv").query("image_size == 96 and epochs != 14")
+    rows = []
+    for (data, _), own in table.groupby(["data", "network"]):
+        shorts = [Short(*one) for one in own.sort_values("epochs")[["epochs", "top1", "images"]]
+                  .itertuples(index=False)]  # fmt: skip
+        told = forecast(shorts[:2], 16, shorts[0].images)
+        rows.append([
+            data, *(f"{100 * short.top1:.1f}" for short in shorts), f"{100 * told.value:.1f}",
+            f"{100 * told.low:.1f} to {100 * told.high:.1f}",
+        ])  # fmt: skip
+    return rows
 
 
 def times_to_85(folder: Path) -> Rows:
@@ -390,7 +408,8 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("unknown", 0): (told_apart, [1, 2, 3, 4, 5, 6]),
     ("advise", 0): (advised, [0, 1, 3, 4, 5, 6, 7]),
     ("advise", 1): (promised, [0, 1, 2, 3, 4, 5, 6]),
-    ("advise", 2): (recipes, [0, 1, 2, 3]),
+    ("advise", 2): (recipes, [0, 2, 3, 4, 5]),
+    ("advise", 3): (lengths, [0, 3, 4, 5, 6, 7, 8, 9]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }

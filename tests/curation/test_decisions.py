@@ -140,6 +140,29 @@ def test_refused_and_nothing_moves(case: str, command: Command, place: Path, cap
     assert contents(place) == before
 
 
+def test_a_photo_that_cannot_be_moved_stops_no_other(
+    command: Command, place: Path, capfd: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.rename
+
+    def rename(source: Path, target: Path) -> None:
+        if source.name == "a.jpg":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        real(source, target)
+
+    write(place, [("a.jpg", "Audi"), ("b.jpg", "BMW")])
+    with monkeypatch.context() as patched:
+        patched.setattr(moves.os, "rename", rename)
+        assert command("decide.py", *GIVEN) == 0
+    said = capfd.readouterr()
+    assert "1 moved" in said.out
+    assert "refused: " in said.err
+    assert "photos/a.jpg could not be moved" in said.err
+    assert {"photos/a.jpg", "library/BMW/b.jpg"} < contents(place).keys()
+    assert command("decide.py", *GIVEN) == 0
+    assert contents(place)["library/Audi/a.jpg"] == "photo 0"
+
+
 def test_a_new_class_is_one_that_was_named(command: Command, place: Path) -> None:
     write(place, [("a.jpg", "Volvo 240")])
     assert command("decide.py", *GIVEN, "new=[Volvo 240]") == 0
@@ -186,6 +209,18 @@ def test_a_new_class_goes_with_its_only_photo(command: Command, place: Path) -> 
     assert command("decide.py", "library=library", "undo=all") == 0
     folders = sorted(p.name for p in (place / "library").iterdir() if p.is_dir())
     assert folders == ["Audi", "BMW"]  # empty before, and not ours to remove
+
+
+def test_what_two_people_turn_differently_is_moved_and_what_one_merges_is_not(
+    command: Command, place: Path, capfd: Said
+) -> None:
+    log = "when,who,id,content,decision,value,kind,why\n"
+    log += ",ann,a.jpg,,turn,90,,\n,bob,a.jpg,,turn,180,,\n,ann,a.jpg,,relabel,Audi,,\n"
+    log += ",ann,b.jpg,,merge,c.jpg,,\n,bob,b.jpg,,relabel,BMW,,\n"
+    (place / "list.csv").write_text(log)
+    assert command("decide.py", *GIVEN) == 0
+    assert "b.jpg: skip (ann), BMW (bob)" in capfd.readouterr().err
+    assert {"library/Audi/a.jpg", "photos/b.jpg"} < contents(place).keys()
 
 
 def test_turns_and_merges_of_a_log_are_not_dropped_in_silence(

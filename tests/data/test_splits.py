@@ -4,10 +4,12 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from carsclf.data.photos_of_run import as_in_run
 from carsclf.data.samples import Sample, Source
 from carsclf.data.splits import resampled, split
 from carsclf.errors import ConfigError, DataError
@@ -144,3 +146,12 @@ def test_a_bootstrap_sample_is_drawn_with_replacement_within_each_label() -> Non
     assert len(own) / 1000 == pytest.approx(0.632, abs=0.03)
     assert drawn == resampled(random.Random(5).sample(train, len(train)), 3)
     assert drawn != resampled(train, 4)
+
+
+def test_a_library_that_grew_leaves_each_photo_where_a_run_had_it(tmp_path: Path) -> None:
+    rows = [("a", "train"), ("b", "val"), ("gone", "train")]
+    table = pd.DataFrame(rows, columns=["id", "split"]).assign(**{"class": "x", "path": "x"})
+    table.to_parquet(tmp_path / "photos.parquet")
+    a, b, new = (Sample(id, Path(id), 0) for id in ("a", "b", "new"))
+    found = as_in_run({"train": [b, new], "val": [a]}, tmp_path / "photos.parquet")
+    assert found == {"train": [new, a], "val": [b]}

@@ -14,7 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from carsclf.data import listing
+from carsclf.errors import DataError
 from carsclf.inference import bulk
+from carsclf.inference.pictures import Pictures
 from carsclf.inference.predict import TrainedModel, load_model
 from tests.conftest import ROOT
 from tests.inference.plain import make_model, plain_network, plain_pictures, plain_probabilities
@@ -89,6 +92,35 @@ def test_patterns_lists_and_another_csv(command: Command, model: Path, pictures:
     assert command("predict.py", "run=runs/train/one", given, "csv=out/said.csv") == 0
     assert len(pd.read_csv(tmp_path / "out/said.csv")) == 30
     assert not (model / "predictions").exists()
+
+
+def test_folders_are_told_apart_by_their_whole_names(
+    command: Command, model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    days = [tmp_path / f"inbox/2026.11.{day}" for day in (26, 27)]
+    for place, target in zip(days, (1, 2), strict=True):
+        shutil.copytree(pictures / f"class {target}", place)
+        assert command("predict.py", "run=runs/train/one", f"images={place}") == 0
+    written = sorted(p.name for p in (model / "predictions/pictures").glob("*.csv"))
+    assert written == ["2026.11.26.csv", "2026.11.27.csv"]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_left_out(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.scandir
+
+    def scandir(folder: Path) -> object:
+        if Path(folder).name == "class 1":
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(listing.os, "scandir", scandir)
+    found = Pictures([str(pictures)])
+    assert found.count() == len(list(found)) == 40
+    assert found.left_out == {"folders that may not be looked into": ["class 1"]}
+    with pytest.raises(DataError, match="cannot be looked into"):
+        Pictures([str(pictures / "class 1")]).count()
 
 
 def test_each_picture_once(command: Command, model: Path, pictures: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from carsclf.errors import DataError
-from carsclf.inference.library import count_synthetic
+from carsclf.inference.library import count_library, count_synthetic
 from tests.conftest import draw
 from tests.inference.plain import make_model
 
@@ -54,6 +54,10 @@ def test_a_list_to_decide_on(command: Command, said, tmp_path: Path, capfd) -> N
     assert command("decide.py", "decisions=said_lowest.csv", "photos=new", "library=library") == 0
     assert (tmp_path / "library/forest/1.png").is_file()
     assert (tmp_path / "new/0.png").is_file()
+    assert command("predict.py", *chosen) == 0  # once more: what was decided is not lost
+    assert "said_lowest.csv holds decisions, and is kept as" in capfd.readouterr().out
+    assert pd.read_csv("said_lowest-1.csv")["decision"].tolist()[:2] == ["skip", "forest"]
+    assert pd.isna(pd.read_csv("said_lowest.csv")["decision"].to_numpy()).all()
 
 
 MISTAKES = {
@@ -97,6 +101,31 @@ def test_the_library_is_counted_in_the_runs_data(
     library.assign(synthetic=[0, 60, 0]).to_csv("runs/train/one/library.csv")  # as one corrects it
     assert command("predict.py", *arguments[:2], "filter=synthetic") == 0
     assert pd.read_csv("said_synthetic.csv")["synthetic_share"].tolist() == [0.75]
+
+
+def test_parts_and_made_pictures_count_for_what_the_model_tells(
+    command: Command, tiny: list[str], tmp_path: Path
+) -> None:
+    """Class 1, renamed, and class 2 are told as one: 40 photos, and 3 made ones of the old name."""
+    (tmp_path / "mapping.yaml").write_text(
+        "rename: {class 1: small}\nreport: {small: vehicle, class 2: vehicle}\n"
+    )
+    for i in range(3):
+        draw(tmp_path / f"made/class 1/{i}.png", 1, i)
+    record = {"kind": "wgan", "classes": ["class 1"], "photos": None}
+    (tmp_path / "made/synthetic.json").write_text(json.dumps(record))
+    own = ["name=one", "data.test_fraction=0.2", "data.mapping=mapping.yaml"]
+    assert command("train.py", *tiny, *own) == 0
+    config = tmp_path / "runs/train/one/config.yaml"
+    text = config.read_text()
+    assert "extra: []" in text
+    config.write_text(text.replace("extra: []", f"extra: [{tmp_path / 'made'}]"))
+    counted = count_library(tmp_path / "runs/train/one", None)
+    assert counted.to_dict("list") == {
+        "class": ["class 0", "vehicle"],
+        "photos": [20, 40],
+        "synthetic": [0, 3],
+    }
 
 
 def test_made_pictures_are_counted_where_they_lie(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ import pytest
 from PIL import Image
 
 from carsclf.data.build import make_data
-from carsclf.data.reference import read_reference
+from carsclf.data.photos_of_run import begun_with
+from carsclf.data.reference import make_set, read_reference
+from carsclf.data.samples import Sample
 from carsclf.errors import DataError
+from carsclf.inference.reference import root_of
 from carsclf.records import Predictions, RunFolder
 from tests.conftest import draw
 
@@ -145,6 +149,41 @@ def test_gate_from_training_to_verdict(
     assert "throw-away run" in capfd.readouterr().out
 
 
+def test_a_set_is_made_from_a_run_wherever_its_photos_lie(
+    pictures: Path, tiny: list[str], command, tmp_path: Path
+) -> None:
+    own = ["name=one", "trainer.max_epochs=1", "data.test_fraction=0.2"]
+    assert command("train.py", *tiny, *own) == 0
+    moved = tmp_path / "elsewhere"
+    shutil.move(pictures, moved)
+    assert command("reference.py", "name=own", "run=runs/train/one", f"root={moved}") == 0
+    found = read_reference("own")
+    assert found.root == moved
+    assert len(found.checked()) == 12
+    assert root_of(Sample("a/1.png", Path("/cars/a/1.png"), 0)) == Path("/cars")
+
+
+def test_a_photo_that_was_turned_stays_so(photos: Path, tmp_path: Path) -> None:
+    samples = [Sample(f"class 0/{n}.png", photos / f"class 0/{n}.png", 0) for n in (100, 101)]
+    kept = tmp_path / "kept.parquet"
+    plain = make_set("plain", tmp_path, photos, samples, ["class 0"], kept)
+    turned = [samples[0], replace(samples[1], turn=90)]
+    make_set("turned", tmp_path, photos, turned, ["class 0"], kept).write()
+    found = read_reference(tmp_path / "turned.parquet")
+    assert [s.turn for s in found.samples()] == [0, 90]
+    assert [s.turn for s in plain.samples()] == [0, 0]
+    assert found.hash != plain.hash
+
+
+def test_where_weights_began_is_followed_through_files(tmp_path: Path) -> None:
+    first, second = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
+    for files, weights in ((first, "imagenet"), (second, first.weights)):
+        files.root.mkdir()
+        files.config.write_text(f"model: {{weights: {weights}}}\n")
+    assert [f.root for f in begun_with(second.root)] == [second.root, first.root]
+    assert [f.root for f in begun_with(second.weights)] == [second.root, first.root]
+
+
 def test_what_a_run_was_trained_on_is_known_after_its_library_grew(
     photos: Path, pictures: Path, tiny: list[str], command, tmp_path: Path, capfd
 ) -> None:
@@ -175,6 +214,10 @@ def test_what_a_run_was_trained_on_is_known_after_its_library_grew(
     kept.drop(columns="content").to_parquet(tmp_path / run / "photos.parquet")  # as before
     assert command(*asked) == 0
     assert "were looked for by nothing" in capfd.readouterr().out
+    began = tmp_path / run / "config.yaml"
+    began.write_text(began.read_text().replace("weights: none", "weights: /gone/run"))
+    assert command(*asked) == 0
+    assert "/gone/run, the weights that runs/train/one or one before it" in capfd.readouterr().out
     moved = tmp_path / "elsewhere"
     shutil.move(pictures, moved)
     assert command(*asked) == 1

@@ -147,6 +147,15 @@ def test_accuracy_by_version_period_confidence_and_class(log: Path, tmp_path: Pa
     assert "people look at doubtful answers" in text
 
 
+def test_a_model_that_is_served_again_is_the_one_in_use(tmp_path: Path) -> None:
+    models = [model("old@1", -1, "sea"), model("new@2", 14, "sea")]
+    asked = [("a", 0, "old@1"), ("b", 15, "new@2"), ("c", 17, "old@1")]  # rolled back
+    rows = [predicted(name, day, version, "sea", 0.9) for name, day, version in asked]
+    log = make_log(tmp_path / "log.sqlite", models, rows, [evaluation("a", "sea")])
+    page = write_log_report(str(log), folder=tmp_path / "page")
+    assert "What came of it: old in use" in page.read_text()
+
+
 def test_new_against_old_on_the_same_photos(log: Path, tmp_path: Path) -> None:
     """a: both right; b: mended; d: mended, of a class that the old one lacks. c, e: one alone."""
     page = write_log_report(str(log), folder=tmp_path / "page")

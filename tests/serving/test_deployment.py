@@ -135,6 +135,33 @@ def test_what_is_no_better_than_the_current_model_is_not_taken(
     assert "holds no model any more" in client.get("/health").json()["problems"][0]
 
 
+def test_a_model_that_failed_for_a_while_is_tried_again(
+    started: Started, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where memory was short; also where it was gone meanwhile."""
+    link, other = tmp_path / "deployed", other_model(tmp_path / "other")
+    point(link, model)
+    _, service = started(run=str(link))
+    deployment, loads = service.deployment, list[str]()
+    deployment.stop()
+
+    def short() -> None:
+        loads.append("short")
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment, "_load", short)
+        for to in (other, other, other, tmp_path / "nowhere", other, other):
+            point(link, to)
+            deployment.look()
+    assert loads == ["short"]  # not at each look
+    assert "another model was not taken: no room" in str(deployment.problem)
+    deployment._again = 0.0  # a minute later
+    deployment.look()
+    assert deployment.current.version.startswith("other@")
+    assert deployment.problem is None
+
+
 def test_weights_are_read_once_they_are_whole(started: Started, model: Path) -> None:
     """A copy in progress is another file at each look."""
     _, service = started()

@@ -42,6 +42,20 @@ def test_true_classes_are_kept_at_once(predicted: tuple[TestClient, str], tmp_pa
     ]
 
 
+def test_what_is_still_on_its_way_is_not_called_unknown(
+    started: Started, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, service = started()
+    asked = client.post("/predict", content=photos[0].read_bytes()).json()["request_id"]
+    row = {"request_id": asked, "true_class": "sea", "who": "anna"}
+    with monkeypatch.context() as patched:
+        patched.setattr(service.log, "flush", lambda seconds: False)
+        told = client.post("/evaluations", json=[row])
+        assert told.status_code == 503
+        assert "come again" in told.text
+    assert client.post("/evaluations", json=[row]).json()["kept"] == 1
+
+
 def test_unknown_pictures_and_classes_are_refused_by_row(
     predicted: tuple[TestClient, str], tmp_path: Path
 ) -> None:

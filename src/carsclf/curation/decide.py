@@ -95,7 +95,11 @@ def apply(config: DictConfig, library: Path, quarantine: Path, log: Log, found: 
         if folder.is_symlink():
             found.refused.append(f"{shown(str(one.photo))}: {folder} is a link")
             continue
-        _apply_one(one, folder, log, found)
+        try:
+            _apply_one(one, folder, log, found)
+        except (CheckpointError, OSError) as error:  # of this photo; the others go on
+            log.settle()
+            found.refused.append(str(error))
 
 
 def _apply_one(one: Decision, folder: Path, log: Log, found: Applied) -> None:

@@ -195,8 +195,11 @@ def _logged(ledger: Ledger) -> list[dict[str, str]]:
         fate = ledger.fate(id)
         if ledger.turn(id) or (fate and fate.decision == "merge"):
             rows.append({"id": id, "decision": OF_TRAINING})
-        for entry in ledger.conflict(id) or ([fate] if fate else []):
+        differing = [entry for entry in ledger.conflict(id) if entry.decision != "turn"]
+        for entry in differing or ([fate] if fate else []):
             decision = {"relabel": entry.value, "exclude": QUARANTINE, "keep": SKIP}
+            if differing:
+                decision["merge"] = SKIP  # which moves nothing, and is another word
             if entry.decision in decision:
                 notes = {note: getattr(entry, note) for note in NOTES}
                 rows.append({"id": id, "content": entry.content, **notes,

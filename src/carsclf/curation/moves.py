@@ -72,6 +72,11 @@ class Log:
                 folder.rmdir()  # a class of no photo, at which training would stop
         return self._append("undone", move)
 
+    def settle(self) -> None:
+        """Ends what was begun and could not be: the photo lies where it lay, or where it went."""
+        for move in [m for m in self.moves.values() if m.state in ("begun", "undoing")]:
+            self._finish(move)
+
     def stands(self, move: Move) -> Move:
         """After an undoing that failed: the photo lies where it was moved to."""
         return self._append("done", move)

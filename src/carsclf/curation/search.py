@@ -23,9 +23,11 @@ from carsclf.curation.trained import TrainedFolds
 from carsclf.data.build import make_data, make_source
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.follow_up import FOLLOW_UP
+from carsclf.data.photos_of_run import as_in_run
 from carsclf.data.samples import Sample, Source
 from carsclf.features.cache import content_key, photo_key
 from carsclf.machine.devices import pick_device
+from carsclf.records import RunFolder
 
 Folds = FrozenFolds | TrainedFolds
 UNCHANGED = {
@@ -72,6 +74,9 @@ def find(config: DictConfig, trained: DictConfig, folder: Path) -> Found:
     if read.data.get("protocol") == FOLLOW_UP:  # of which training has changed copies as well
         read.augmentation = UNCHANGED
     data, _ = make_data(read)
+    if (photos := RunFolder(config.run).photos).is_file():  # the library may have grown
+        data.splits = as_in_run(data.splits, photos)
+        data.to_train = data.splits["train"]
     backbone = make_backbone(trained, data, pick_device(config.device))
     rows = features_of(backbone, data)
     samples = [sample for part in data.splits.values() for sample in part]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from getpass import getuser
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from carsclf.data.decision_log import read_ledger
 from carsclf.data.decoding import is_picture
 from carsclf.data.samples import list_some
 from carsclf.errors import DataError
+from carsclf.files import separator_of
 from carsclf.options.command_line import argument, say_next
 
 IN_LIBRARY = "library:"  # begins the ids of photos that are shown as examples
@@ -59,7 +61,9 @@ def read_list(
     Raises DataError for a list without photos that lie there.
     """
     try:
-        table: Any = pd.read_csv(listed, keep_default_na=False, dtype=str)
+        text = listed.read_text(encoding="utf-8-sig")
+        separator = separator_of(text.partition("\n")[0])
+        table: Any = pd.read_csv(StringIO(text), sep=separator, keep_default_na=False, dtype=str)
     except (OSError, ValueError) as error:
         raise DataError(f"decisions={listed} cannot be read as a CSV ({error})") from None
     if lacking := [name for name in ("path", "predicted", "probability") if name not in table]:

@@ -51,12 +51,17 @@ def list_pictures(root: Path, ignore: str | Sequence[str] = ()) -> Listing:
 
 
 def walk_pictures(
-    root: Path, listing: Listing, unused: set[str] | frozenset[str] = frozenset()
+    root: Path,
+    listing: Listing,
+    unused: set[str] | frozenset[str] = frozenset(),
+    *,
+    all_of_them: bool = True,
 ) -> Iterator[Parts]:
     """The pictures of `list_pictures` one by one, a folder of them in memory at a time.
 
     Folders and what is left out are noted in `listing`. unused: what is to be ignored, from which
-    goes what named something. Raises DataError for a folder that may not be looked into.
+    goes what named something. Raises DataError for a folder that may not be looked into, which
+    without `all_of_them` is left out as well, unless it is the root.
     """
     patterns = sorted(unused)
     # open folders from the root down: what is left of each, where it lies, and the folders that it
@@ -82,8 +87,15 @@ def walk_pictures(
             if (identity := _id(path)) in seen:
                 listing.left_out["links back to a folder above"].append(name)
                 continue
+            try:
+                inside = _entries(path, parts)
+            except DataError:
+                if all_of_them:
+                    raise
+                listing.left_out["folders that may not be looked into"].append(name)
+                continue
             listing.folders.append(parts)
-            ways.append((iter(_entries(path, parts)), parts, seen | {identity}))
+            ways.append((iter(inside), parts, seen | {identity}))
         elif reason := _no_picture(path):
             listing.left_out[reason].append(name)
         else:

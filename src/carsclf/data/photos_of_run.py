@@ -67,6 +67,16 @@ def read_photos(
     return there, gone
 
 
+def as_in_run(splits: Splits, file: Path) -> Splits:
+    """The photos in the splits that a run had them in; those that it did not have stay."""
+    known = {row["id"]: row["split"] for row in _rows(file)}
+    found: Splits = {name: [] for name in splits}
+    for name, part in splits.items():
+        for sample in part:
+            found.setdefault(known.get(sample.id, name), []).append(sample)
+    return found
+
+
 def check_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None:
     """Raises CheckpointError where a run would go on with other photos than it began with."""
     before = Counter((row["id"], row["split"], row["class"]) for row in _rows(file))
@@ -90,15 +100,21 @@ def check_photos(splits: Splits, class_names: Sequence[str], file: Path) -> None
 
 
 def begun_with(run: Path) -> Iterator[RunFolder]:
-    """A run, the one whose weights it began with, and so on."""
+    """A run, the one whose weights it began with, and so on; of a model's file, its run."""
     seen: set[Path] = set()
+    run = _run_of(run)
     while run not in seen:
         seen.add(run)
         files = RunFolder(run)
         yield files
-        weights = Path(str(OmegaConf.load(files.config).model.weights)).expanduser()
+        weights = _run_of(Path(str(OmegaConf.load(files.config).model.weights)).expanduser())
         if RunFolder(weights).config.is_file():
             run = weights
+
+
+def _run_of(weights: Path) -> Path:
+    folder = RunFolder(weights.parent)
+    return folder.root if weights == folder.weights else weights
 
 
 def trained_before(weights: str, file: Path) -> dict[str, int]:

@@ -27,8 +27,9 @@ MAKE = "python reference.py name=<name> photos=<folder of class folders>"
 class ReferenceSet:
     """Photos with their classes and fingerprints.
 
-    table: a row per photo: id, class, box (four numbers or None), content (SHA-256), and how it
-    looks (see carsclf.data.fingerprints). hash: of ids, classes, boxes and contents.
+    table: a row per photo: id, class, box (four numbers or None), content (SHA-256), how it looks
+    (see carsclf.data.fingerprints), and where some are turned in reading, by how many degrees
+    (turn). hash: of ids, classes, boxes, contents and turns.
     """
 
     name: str
@@ -44,16 +45,27 @@ class ReferenceSet:
     def hash(self) -> str:
         columns: Any = self.table[["id", "class", "box", "content"]]
         rows = columns.to_dict("records")
-        told = json.dumps([[r["id"], r["class"], _box(r["box"]), r["content"]] for r in rows])
+        known = [[r["id"], r["class"], _box(r["box"]), r["content"]] for r in rows]
+        # photos as they lie are known as in sets of earlier versions
+        told = json.dumps([[*row, turn] if turn else row
+                           for row, turn in zip(known, self.turns, strict=True)])  # fmt: skip
         return hashlib.sha256(told.encode()).hexdigest()
+
+    @property
+    def turns(self) -> list[int]:
+        """Degrees clockwise by which each photo is turned in reading."""
+        turned = self.table["turn"].tolist() if "turn" in self.table else [0] * len(self.table)
+        return list(map(int, turned))
 
     def samples(self, root: AnyPath | None = None) -> list[Sample]:
         """Its photos, with places in `class_names` as targets; root: where they lie now."""
         base = self.root if root is None else absolute(str(root))
         index = {name: i for i, name in enumerate(self.class_names)}
         return [
-            Sample(row["id"], base / row["id"], index[row["class"]], box=_box(row["box"]))
-            for row in self.table.to_dict("records")
+            Sample(
+                row["id"], base / row["id"], index[row["class"]], box=_box(row["box"]), turn=turn
+            )
+            for row, turn in zip(self.table.to_dict("records"), self.turns, strict=True)
         ]
 
     def checked(self, root: AnyPath | None = None) -> list[Sample]:
@@ -121,6 +133,8 @@ def make_set(
             "keep the one that is right"
         )
     table["box"] = [None if s.box is None else list(s.box) for s in samples]
+    if any(s.turn for s in samples):
+        table["turn"] = [s.turn for s in samples]
     return ReferenceSet(name, root, absolute(str(folder)) / f"{name}.parquet", table)
 
 

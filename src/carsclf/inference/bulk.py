@@ -99,6 +99,7 @@ def _predict(
         path.with_name(f"{path.name}.parts"),
         {
             "run": model_key(columns.model),
+            "classes": columns.model.card.parts or columns.model.card.class_names,
             "images": [os.path.abspath(Path(name).expanduser()) for name in pictures.given],
             "top": config.top,
             "batch_size": config.batch_size,
@@ -192,7 +193,8 @@ def _place(config: DictConfig) -> Path:
             raise ConfigError(f"csv={path}: the table goes beside it; csv={path.with_suffix('')}")
         return path
     given = _given(config)
-    one = Path(os.path.abspath(given[0])).stem if len(given) == 1 else ""
+    place = Path(os.path.abspath(given[0]))
+    one = (place.name if place.is_dir() else place.stem) if len(given) == 1 else ""
     name = one if one and not glob.has_magic(one) else "pictures"
     return RunFolder(str(config.run)).root / "predictions" / "pictures" / f"{name}.csv"
 

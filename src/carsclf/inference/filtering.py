@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import fields
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from carsclf.data.images import read_picture
 from carsclf.data.samples import Sample
 from carsclf.errors import ConfigError, DataError
 from carsclf.figures.contact_sheet import contact_sheet
-from carsclf.files import atomic_write
+from carsclf.files import atomic_write, table_of
 from carsclf.inference.library import read_library
 from carsclf.inference.parts import read_table
 from carsclf.options.command_line import argument, say_next
@@ -39,6 +40,8 @@ def filter_table(config: DictConfig, *, table: Path) -> Path:
         library = read_library(config.run, config.library, root=config.root)
     kept = FILTERS[config.filter](said, library, limits)
     path = table.with_name(f"{table.stem}_{config.filter}.csv")
+    if aside := keep_decided(path):
+        print(f"{path.name} holds decisions, and is kept as {aside}")
     with atomic_write(path) as temporary:
         kept.reindex(columns=[*kept.columns, *TO_DECIDE]).to_csv(temporary, index=False)
     seconds = time.perf_counter() - began
@@ -56,6 +59,19 @@ def filter_table(config: DictConfig, *, table: Path) -> Path:
         told = f"{argument('decisions', str(path))} photos=... library=..."
         say_next(f"python decide.py {told} page=true")
     return path
+
+
+def keep_decided(path: Path) -> Path | None:
+    """Moves a list aside in which somebody decided something; where to."""
+    if not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        rows = table_of(lines, str(path))
+        if not any((row.get("decision") or "").strip() for row in rows):
+            return None
+    places = (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in count(1))
+    place = next(place for place in places if not place.exists())
+    return path.rename(place)
 
 
 def read_said(table: Path, filter: str) -> pd.DataFrame:

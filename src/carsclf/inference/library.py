@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
 
 from carsclf.data.listing import list_pictures
+from carsclf.data.mapping import ClassMapping
 from carsclf.errors import DataError, mistakes, one_line
 from carsclf.files import atomic_write
 from carsclf.records import RunFolder
@@ -55,13 +57,22 @@ def count_library(folder: Path, root: str | None) -> pd.DataFrame:
             "photos and synthetic>"
         ) from None
     table = pd.DataFrame(class_counts(run.data))
-    photos = table.drop(columns="class").sum(axis=1)
-    extra = OmegaConf.select(OmegaConf.load(run.files.config), "data.extra") or []
-    made = Counter[str]()
-    for place in extra:
-        made += count_synthetic(Path(str(place)).expanduser())
-    synthetic = [made[name] for name in table["class"]]
-    return pd.DataFrame({"class": table["class"], "photos": photos, "synthetic": synthetic})
+    whole = run.data.wholes.parts  # as what the model tells each class
+    photos = Counter[str]()
+    for name, number in zip(table["class"], table.drop(columns="class").sum(axis=1), strict=True):
+        photos[whole[name]] += int(number)
+    config = OmegaConf.load(run.files.config)
+    told: Any = OmegaConf.to_container(
+        OmegaConf.select(config, "data.mapping") or OmegaConf.create()
+    )
+    mapping, made = ClassMapping(**told), Counter[str]()
+    for place in OmegaConf.select(config, "data.extra") or []:
+        for name, number in count_synthetic(Path(str(place)).expanduser()).items():
+            own = mapping.name(name)
+            made[whole.get(own, own)] += number
+    return pd.DataFrame(
+        {"class": [*photos], "photos": [*photos.values()], "synthetic": [made[n] for n in photos]}
+    )
 
 
 def count_synthetic(folder: Path) -> Counter[str]:

@@ -63,7 +63,8 @@ class Pictures:
 def _found(name: str, listing: Listing) -> Iterator[Path]:
     path = _absolute(name)
     if path.is_dir():
-        yield from (path.joinpath(*parts) for parts in walk_pictures(path, listing))
+        inside = walk_pictures(path, listing, all_of_them=False)
+        yield from (path.joinpath(*parts) for parts in inside)
     elif path.exists():
         yield path
     else:

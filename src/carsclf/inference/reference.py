@@ -20,6 +20,7 @@ from carsclf.data.withhold import HELD, Withheld, kept_for, withheld
 from carsclf.errors import CheckpointError, ConfigError, DataError, mistakes, one_line
 from carsclf.inference.predict import TrainedModel, load_model, predict
 from carsclf.inference.split import How, mean_of_views, open_run
+from carsclf.models.weights import NAMED
 from carsclf.options.command_line import argument, say_next
 from carsclf.options.kinds import checked
 from carsclf.options.reference import REFERENCE
@@ -41,8 +42,8 @@ def make_reference(config: DictConfig) -> Path:
         run = open_run(
             Path(config.run).expanduser(), How(config.split, root=config.root, device="cpu")
         )
-        root = absolute(OmegaConf.load(run.files.config).data.root).resolve()
         samples, names = run.data.splits[config.split], run.data.class_names
+        root = root_of(samples[0])
     made = make_set(config.name, config.folder, root, samples, names, kept_for(samples))
     made.write()
     print(f"reference set {made.name}: {len(made.table)} photos, {len(made.class_names)} classes: "
@@ -95,6 +96,12 @@ def judge(run: Path, reference: ReferenceSet, how: How) -> tuple[Predictions, li
     ), lacking
 
 
+def root_of(sample: Sample) -> Path:
+    """The folder below which a data set's photos have their ids."""
+    path, parts = absolute(str(sample.path)), Path(sample.id).parts
+    return path.parents[len(parts) - 1] if path.parts[-len(parts) :] == parts else path.parent
+
+
 def part_of(reference: ReferenceSet, how: How) -> str:
     """What its files in a run's predictions/ are named after."""
     return f"reference-{reference.name}" + (f"_{how.tta}" if how.tta else "")
@@ -120,11 +127,12 @@ def trained_on(
     that is gone is known by its content only, and by nothing where the list is of an earlier
     version. Raises ConfigError where more than GONE cannot be looked at so.
     """
-    samples, gone = list[Sample](), dict[str, str | None]()
+    samples, gone, weights = list[Sample](), dict[str, str | None](), "none"
     for files in begun_with(run):
         there, lost = _seen_by(files.root, root)
         samples += there
         gone |= lost
+        weights = str(OmegaConf.load(files.config).model.weights)
     # one place at a time, since its fingerprints are kept by id
     found = [withheld([s for s in samples if kept_for([s]) == kept], sets)
              for kept in dict.fromkeys(kept_for([s]) for s in samples)]  # fmt: skip
@@ -146,6 +154,11 @@ def trained_on(
         for how, ids in notes.items()
         if ids
     ]
+    if weights not in NAMED and not Path(weights).expanduser().exists():
+        told.append(
+            f"{weights}, the weights that {run} or one before it began with, are gone: whether "
+            "they were trained on photos of the sets is not known"
+        )
     return Withheld({one.name: one.hash for one in sets}, same, twins), told
 
 

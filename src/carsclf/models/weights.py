@@ -22,6 +22,9 @@ from carsclf.models.checkpoint_files import StateDict, read_state, short
 from carsclf.models.provenance import NO_WEIGHTS, Provenance, card_of, stated_at, stated_by_timm
 from carsclf.records import ModelCard, RunFolder, refuse_leaked
 
+NAMED = ("auto", "imagenet", "none")
+"""What `model.weights` may be that is no path."""
+
 
 class NotThereError(Exception):
     """Weights that cannot be had here: the reason, for the remedies to follow."""

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from carsclf.records import RunFolder
 
 log = logging.getLogger(__name__)
 EVERY = 1.0  # seconds between two looks at the folder
+AGAIN = 60.0  # seconds after which a model that could not be taken is tried once more
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ class Deployment:
     def __init__(self, run: str, device: str, on_load: Callable[[Served], None]) -> None:
         self._run, self._device, self._on_load = run, device, on_load
         self._stop, self._guard = threading.Event(), threading.Lock()
-        self._loaded = self._before = self._identity()
+        self._taken = self._before = self._identity()
+        self._refused: list[str | int] | None = None
+        self._again, self._why = 0.0, ""
         self.problem: str | None = None
         self.current = self._load()
 
@@ -106,18 +110,20 @@ class Deployment:
         now = self._identity()
         if now is None:
             self.problem = f"{self._run} holds no model any more: the last one goes on answering"
-        elif now == self._loaded:
-            self.problem = None if self._before is None else self.problem
+        elif now == self._taken:
+            self.problem = None
+        elif now == self._refused and time.monotonic() < self._again:
+            self.problem = self._why
         elif now == self._before:
-            self._loaded = now
             try:
                 before, self.current = self.current.version, self._load()
-                self.problem = None
+                self._taken, self._refused, self.problem = now, None, None
                 same = before == self.current.version  # its openness or its record is another
                 change = "read anew" if same else f"no longer {before}"
                 log.info("now serving %s, %s", self.current.version, change)
             except Exception as error:  # whatever is wrong with it, the current model answers
-                self.problem = f"another model was not taken: {one_line(error)}"
+                self._refused, self._again = now, time.monotonic() + AGAIN
+                self._why = self.problem = f"another model was not taken: {one_line(error)}"
                 log.warning(self.problem)
         self._before = now
 

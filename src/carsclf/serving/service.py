@@ -104,7 +104,8 @@ class Service:
     def evaluate(self, rows: Sequence[Evaluation]) -> list[str | None]:
         """For each row why it is refused; raises Refusal where the database cannot be reached."""
         try:
-            self.log.flush(2.0)  # what was answered just now counts too
+            if not self.log.flush(2.0):  # what was answered just now counts too
+                raise Refusal(503, "predictions are still on their way to the log: come again")
             return keep_evaluations(self.log.database, rows)
         except SQLAlchemyError as error:
             log.warning("evaluations were not kept: %s", " ".join(str(error).split())[:300])

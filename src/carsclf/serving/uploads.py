@@ -81,3 +81,5 @@ async def _files(request: Request, limits: Limits) -> list[Upload]:
         if error.detail.startswith("Too many files"):
             raise Refusal(413, f"more than {limits.images} pictures in one request") from None
         raise
+    except OSError as error:  # large files of a form wait in the system's folder for such
+        raise Refusal(503, f"no room for the pictures of a form ({error.strerror})") from None

@@ -22,6 +22,7 @@ from carsclf.models.layers import distances
 from carsclf.models.networks import create, head_names, known_name, passes
 from carsclf.models.pooling import DEFAULT
 from carsclf.models.text_head import check_text, find_tower
+from carsclf.models.weights import NAMED
 from carsclf.training.build import make_network
 from carsclf.training.configuration import check_changing, phases_of, pooling_of, trick
 from carsclf.training.lr_finder import check_one_process
@@ -29,7 +30,6 @@ from carsclf.training.trainer import check_processes, check_trainer, check_untra
 from carsclf.training.wandb_log import check_wandb
 
 TINY = 1e-9
-NAMED = ("auto", "imagenet", "none")  # as model.weights, where it is no path
 
 
 def check_training(config: DictConfig) -> None:

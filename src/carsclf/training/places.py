@@ -4,6 +4,7 @@ from omegaconf import DictConfig
 
 from carsclf.data.reference import references_named
 from carsclf.data.samples import absolute, check_names
+from carsclf.models.weights import NAMED
 
 
 def settle_paths(config: DictConfig) -> None:
@@ -24,5 +25,7 @@ def settle_paths(config: DictConfig) -> None:
     decisions = data.get("decisions")
     if decisions is not None:
         data.decisions = str(absolute(decisions))
+    if config.model.weights not in NAMED:  # where a run began is looked for later, from anywhere
+        config.model.weights = str(absolute(config.model.weights))
     named = (data.root, table, exclude, decisions, *(data.get("extra") or ()))
     check_names([str(path) for path in named if path is not None])

@@ -87,6 +87,23 @@ def test_typed_decisions_are_what_decide_moves(
     assert all((tmp_path / "inbox" / ids[n]).is_file() for n in (3, 4, 5))
 
 
+def test_it_goes_on_where_it_was_after_photos_were_moved(
+    session: Session, listed: Path, tmp_path: Path, command: Callable[..., int]
+) -> None:
+    session.press("1")
+    log = session.review.board.path
+    told = [f"photos={tmp_path / 'inbox'}", f"library={tmp_path / 'library'}"]
+    assert command("decide.py", f"decisions={log}", *told) == 0
+    rows, paths = read_list(listed, tmp_path / "inbox", {})
+    board = Board(findings_of(rows), paths, CLASSES, log, SORTING)
+    assert board.progress() == {"unknown": (0, 5)}
+
+
+def test_a_list_as_a_spreadsheet_saves_it(listed: Path, tmp_path: Path) -> None:
+    listed.write_text("\ufeff" + listed.read_text().replace(",", ";"))
+    assert len(read_list(listed, tmp_path / "inbox", {})[0]) == 6
+
+
 def test_two_people_who_differ_move_nothing(
     session: Session, tmp_path: Path, command: Callable[..., int], capfd: pytest.CaptureFixture[str]
 ) -> None:

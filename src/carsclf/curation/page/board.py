@@ -87,7 +87,8 @@ class Board:
         self._read = -1  # bytes of the file that the ledger knows
         self.refresh()
         strange = [id for id in self.ledger.ids() if id not in self.photos]
-        if strange and len(strange) == len(self.ledger.ids()):
+        # photos that were sorted have gone, as they should
+        if self.manner is CLEANING and strange and len(strange) == len(self.ledger.ids()):
             raise DataError(
                 f"{self.path}: none of its {len(strange)} photos ({list_some(strange, 3)}) is one "
                 "of these data: it holds decisions on another data set; move it elsewhere"

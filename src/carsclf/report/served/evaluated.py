@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 
 from carsclf.analysis.comparison import wilson
 from carsclf.report.served.periods import Periods
@@ -90,11 +90,13 @@ def number_of(sha256: str) -> int:
 
 
 def read_models(log: OpenLog, versions: Sequence[str]) -> list[Served]:
-    """Those of the versions, in the order in which they were first served."""
+    """Those of the versions, in the order of their last predictions: one may be served again."""
+    latest = select(P.version, func.max(P.time)).group_by(P.version)
+    last = {version: str(time) for version, time in log.connection.execute(latest)}
     rows = log.connection.execute(select(MODELS.c.version, MODELS.c.time, MODELS.c.class_names))
     known = {v: Served(v, time, frozenset(names)) for v, time, names in rows if v in versions}
     models = [known.get(version, Served(version, None, frozenset())) for version in versions]
-    return sorted(models, key=lambda m: (m.time is not None, str(m.time or ""), m.version))
+    return sorted(models, key=lambda m: (last.get(m.version, ""), str(m.time or ""), m.version))
 
 
 def read_judged_photos(

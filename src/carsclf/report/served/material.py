@@ -35,7 +35,7 @@ class Material:
     scan: Scan
     evaluated: pd.DataFrame
     models: list[Served]
-    """In the order in which they were first served; the last is the deployed one."""
+    """In the order of their last predictions; the last is the deployed one."""
     photos: pd.DataFrame
     """What each version says of each evaluated photo."""
     judgements: int
