@@ -125,6 +125,8 @@ def write_soup(first: OpenRun, records: Sequence[Run], folder: Path) -> None:
         if kept.is_file():
             with atomic_write(folder / kept.name) as temporary:
                 temporary.write_bytes(kept.read_bytes())
+        else:  # of a soup of other members
+            (folder / kept.name).unlink(missing_ok=True)
     card.write(files.card)
     record = replace(
         records[0],

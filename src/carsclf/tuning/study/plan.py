@@ -10,6 +10,7 @@ from ray.tune import Callback
 
 from carsclf.errors import ConfigError, one_line
 from carsclf.records import RunFolder
+from carsclf.training.checks import check_lengths
 from carsclf.tuning.search.base import Search
 from carsclf.tuning.space import Space
 from carsclf.tuning.study.callbacks import make_callbacks
@@ -117,7 +118,7 @@ def _plain(config: Any) -> Any:
 def _check_shortest(composition: Composition, epochs: int) -> None:
     """Refuses a training that cannot be as short as this search's shortest ones."""
     try:
-        composition.trial([], epochs, "shortest")
+        check_lengths(OmegaConf.create(composition.trial([], epochs, "shortest")))
     except ConfigError as error:
         raise ConfigError(
             f"the shortest trainings of this search have {epochs} epochs: {one_line(error)}"
