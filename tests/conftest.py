@@ -23,6 +23,7 @@ from PIL import Image
 hypothesis.settings.register_profile("ours", deadline=None)  # cores are shared
 hypothesis.settings.load_profile("ours")
 ROOT = Path(__file__).parents[1]
+ACCELERATOR = os.environ.get("CARSCLF_TEST_ACCELERATOR", "cpu")  # gpu: trainings of tests on a card
 REAL = ROOT.parent / "shared" / "data"
 
 
@@ -69,7 +70,7 @@ def tiny(pictures: Path) -> list[str]:
         "data.workers=0",
         "model.name=test_resnet",
         "model.weights=none",
-        "trainer.accelerator=cpu",
+        f"trainer.accelerator={ACCELERATOR}",
         "trainer.precision=32-true",  # fixed, so that nothing is measured
         "model.channels_last=true",
         "trainer.max_epochs=2",

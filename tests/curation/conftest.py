@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
+from tests.conftest import ACCELERATOR
+
 NAMES = ("red, [wide]", "grün", "it's blue")  # as class folders may be called
 
 
@@ -80,8 +82,9 @@ def settings(root: Path) -> list[str]:
     return [
         "data=folder", f"data.root={root}", "data.image_size=32", "data.batch_size=8",
         "data.workers=0", "model.name=test_resnet", "model.weights=none",
-        "trainer.accelerator=cpu", "trainer.precision=32-true", "model.channels_last=true",
-        "trainer.max_epochs=1", "look=false", "data.skip_unreadable=true", "mode=freeze",
+        f"trainer.accelerator={ACCELERATOR}", "trainer.precision=32-true",
+        "model.channels_last=true", "trainer.max_epochs=1", "look=false",
+        "data.skip_unreadable=true", "mode=freeze",
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from carsclf.records import LEAKED, ModelCard, Predictions, Run, RunFolder, refu
 from carsclf.report.command import write_report
 from carsclf.training.configuration import training_part
 from carsclf.training.run import fit
-from tests.conftest import ROOT, draw, until
+from tests.conftest import ACCELERATOR, ROOT, draw, until
 
 Composed = Callable[..., DictConfig]
 Command = Callable[..., int]
@@ -98,7 +98,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     own = [
         *("data=folder", f"data.root={root / 'pictures'}", "data.image_size=32"),
         *("data.batch_size=8", "data.workers=0", "model.name=test_resnet", "model.weights=none"),
-        *("trainer.accelerator=cpu", "trainer.precision=32-true", "model.channels_last=true"),
+        *(
+            f"trainer.accelerator={ACCELERATOR}",
+            "trainer.precision=32-true",
+            "model.channels_last=true",
+        ),
         *("trainer.max_epochs=2", "look=false"),
     ]
     folders = {name: root / name for name in ("leaked", "open", "honest")}

@@ -1,0 +1,97 @@
+"""Which recipe for the best classifier: looked for on a card, on validation. See README.md.
+
+    python -m experiments.cars_best.recipes <cars> <weights> <out.csv> [--jobs 6] [--seeds 0]
+
+<weights> is a folder with the three files of ImageNet weights. One process each, several of them on
+one card; rows that are there are not made again. Test photos are never looked at.
+"""
+
+import os
+
+from carsclf.records import Predictions, RunFolder
+from experiments.measuring import Row, Rows, commit_of, parser_of, trained, used_by
+
+COMMON = [
+    *("data=stanford_cars", "data.protocol=fractions", "data.split_seed=0", "look=false"),
+    *("data.val_fraction=0.1", "data.test_fraction=0.1", "reported=last"),
+    *("trainer.precision=bf16-mixed", "model.channels_last=true", "data.workers=1"),
+]
+LITE0, LITE2, MOBILE = (
+    ["model=tf_efficientnet_lite0", "optimizer.lr=2e-3"],
+    ["model=tf_efficientnet_lite2", "optimizer.lr=1.5e-3"],
+    ["model=mobilenetv2_100", "optimizer.lr=5e-4"],
+)
+TRIVIAL = ["augmentation=trivial", "augmentation.erasing=0.25"]
+GROWN_256 = [
+    *("data.image_size=256", "trainer.max_epochs=24"),
+    *("resizing=progressive", "resizing.sizes=[144,200]", "resizing.epochs=[0.3,0.3]"),
+]
+GROWN_288 = [
+    *("data.image_size=288", "trainer.max_epochs=24"),
+    *("resizing=progressive", "resizing.sizes=[160,224]", "resizing.epochs=[0.3,0.3]"),
+]
+LONGER = ["trainer.max_epochs=40"]
+RECIPES = {
+    "lite0, grown to 256, trivial": [*LITE0, *GROWN_256, *TRIVIAL],
+    "lite0, grown to 288, trivial": [*LITE0, *GROWN_288, *TRIVIAL],
+    "lite0, grown to 288, trivial, 40 epochs": [*LITE0, *GROWN_288, *TRIVIAL, *LONGER],
+    "lite2, grown to 288, trivial": [*LITE2, *GROWN_288, *TRIVIAL],
+    "lite0, grown to 288, trivial, mixup": [
+        *LITE0,
+        *GROWN_288,
+        *TRIVIAL,
+        "mixing=mixup",
+        "mixing.alpha=0.2",
+    ],
+    "lite0, grown to 288, trivial, cutmix": [*LITE0, *GROWN_288, *TRIVIAL, "mixing=cutmix"],
+    "lite0, grown to 288, light": [*LITE0, *GROWN_288],
+    "lite0, grown to 288, trivial, ema": [
+        *LITE0,
+        *GROWN_288,
+        *TRIVIAL,
+        "averaging=ema",
+        "averaging.decay=0.995",
+    ],
+    "mobilenetv2, grown to 288, trivial": [*MOBILE, *GROWN_288, *TRIVIAL],
+    "lite0, grown to 288, trivial, lr 1e-3": [*LITE0, *GROWN_288, *TRIVIAL, "optimizer.lr=1e-3"],
+    "lite0, grown to 288, trivial, lr 4e-3": [*LITE0, *GROWN_288, *TRIVIAL, "optimizer.lr=4e-3"],
+    "lite2, grown to 288, trivial, 40 epochs": [*LITE2, *GROWN_288, *TRIVIAL, *LONGER],
+}
+COLUMNS = (
+    *("recipe", "seed", "val_top1", "val_top1_flip", "images", "seconds"),
+    *("device", "recorded_in"),
+)
+
+
+def main() -> None:
+    parser = parser_of(__doc__, "cars", "weights", "out", seeds=(0,))
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--jobs", type=int, default=6)
+    asked = parser.parse_args()
+
+    def one(recipe: str, seed: int) -> Row:
+        folder = asked.out.parent / "runs" / f"{recipe.replace(', ', '-').replace(' ', '_')}-{seed}"
+        told = RECIPES[recipe]
+        network = next(option[6:] for option in told if option.startswith("model="))
+        weights = f"model.weights={next(asked.weights.glob(f'{network}*'))}"
+        own = [f"data.root={asked.cars}", weights, f"seed={seed}"]
+        run, _ = trained(folder, *COMMON, *told, *own)
+        used_by("evaluate.py", f"run={os.fspath(folder)}", "split=val", "tta=flip", "worst=0")
+        flipped = Predictions.read(RunFolder(folder).predictions("val_flip")).right
+        return {
+            "recipe": recipe,
+            "seed": seed,
+            "val_top1": round(run.metrics["val/top1"], 4),
+            "val_top1_flip": round(float(flipped.mean()), 4),
+            "images": len(flipped),
+            "seconds": round(run.seconds, 1),
+            "device": run.device,
+            "recorded_in": commit_of(run),
+        }
+
+    keys = ((recipe, seed) for seed in asked.seeds for recipe in asked.recipes)
+    Rows(asked.out, COLUMNS, 2).fill(keys, one, asked.jobs)
+
+
+if __name__ == "__main__":
+    main()
