@@ -19,6 +19,8 @@ T = TypeVar("T")
 def timings(steps: dict[T, Step], device: torch.device) -> dict[T, float]:
     """Milliseconds per step: medians over rounds in which the candidates take turns."""
     times: dict[T, list[float]] = {choice: [] for choice in steps}
+    for step in steps.values():
+        _warm_up(step, device)
     racing, began = list(steps), time.perf_counter()
     for turn in range(1 + ROUNDS):
         for choice in racing:
@@ -50,15 +52,27 @@ def pace(step: Step, device: torch.device, seconds: float) -> float:
     one that pays for allocations; fewer where even these would take three times as long.
     """
     times: list[float] = []
+    _warm_up(step, device)
     while len(times) < 4 or sum(times) < seconds:
         if sum(times) > 3 * seconds:
             break
         began = time.perf_counter()
-        step()
-        if device.type != "cpu":
-            torch.accelerator.synchronize()
+        _done(step, device)
         times.append(time.perf_counter() - began)
     return _median(times)
+
+
+def _warm_up(step: Step, device: torch.device) -> None:
+    """An accelerator's first step loads and compiles its kernels: tens of seconds, only once."""
+    if device.type != "cpu":
+        _done(step, device)
+
+
+def _done(step: Step, device: torch.device) -> None:
+    """What was asked of an accelerator is not done when the call returns."""
+    step()
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
 
 
 def _timed(step: Step, device: torch.device) -> float:
@@ -66,9 +80,7 @@ def _timed(step: Step, device: torch.device) -> float:
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
     began = clock()
-    step()
-    if device.type != "cpu":  # what was asked of an accelerator is not done yet
-        torch.accelerator.synchronize()
+    _done(step, device)
     return clock() - began
 
 

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+import carsclf
 from carsclf.analysis.metrics import metrics
 from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.loaders import SplitLoaders
@@ -153,7 +154,7 @@ def describe(
 
 def surroundings(config: DictConfig, data: CarsDataModule, trainer: pl.Trainer) -> dict[str, Any]:
     """What run.json says of data and machine, whatever is trained."""
-    packages = ("torch", "torchvision", "pytorch-lightning", "timm", "hydra-core", "carsclf")
+    packages = ("torch", "torchvision", "pytorch-lightning", "timm", "hydra-core")
     device = trainer.strategy.root_device
     return {
         "source": config.data.name + (f" ({config.data.root})" if config.data.root else ""),
@@ -163,7 +164,11 @@ def surroundings(config: DictConfig, data: CarsDataModule, trainer: pl.Trainer) 
         "seed": config.seed,
         "device": f"{trainer.world_size} x {device.type} {device_name(device)}".strip(),
         "precision": config.trainer.precision,
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in packages},
+            "carsclf": carsclf.__version__,  # also where it was not installed, but put on the path
+        },
     }
 
 
