@@ -136,7 +136,7 @@ def main() -> None:
         pictures = lay_out(args.cars, place / "photos", args.photos)
         for name in args.networks:
             model = make_model(place / name, name, args.size)
-            width = Columns(model, 5, None).schema.field("embedding").type.list_size
+            width = Columns(model, 5, None).width
             rng = np.random.default_rng(0)
             train, val = rng.random((5000, width)), rng.random((1000, width))
             openness = Openness.fit(train, val, rng.random((1000, len(CLASSES))), "")

@@ -15,6 +15,7 @@ from carsclf.inference.predict import load_model, predict
 from carsclf.models.adapt import METHODS
 from carsclf.models.networks import build_network
 from carsclf.records import Predictions, RunFolder
+from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.run import fit
 from tests.conftest import until
 
@@ -59,7 +60,7 @@ def test_checkpoints_hold_what_trains_and_resuming_is_exact(
     config = config_of(*tiny, *ADAPT)
     fit(config, tmp_path / "whole")
     fit(config, tmp_path / "parts", on_epoch=until(2))
-    state = torch.load(RunFolder(tmp_path / "parts").last, weights_only=True)["state_dict"]
+    state = read_checkpoint(RunFolder(tmp_path / "parts").last)["state_dict"]
     weights = {name for name in state if name.endswith("weight")}
     assert {n for n in weights if ".lora." not in n} == {"rest.fc.weight"}
     assert any(".lora." in name for name in weights)
@@ -74,7 +75,7 @@ def test_additions_of_other_weights_are_refused(
     config = config_of(*tiny, *ADAPT)
     fit(config, tmp_path / "run", on_epoch=until(1))
     files = RunFolder(tmp_path / "run")
-    checkpoint = torch.load(files.last, weights_only=True)
+    checkpoint = read_checkpoint(files.last)
     torch.save(checkpoint | {"prefix_key": "another"}, files.last)
     with pytest.raises(CheckpointError, match="not those this run began with"):
         fit(config, tmp_path / "run", resume=True)

@@ -20,6 +20,7 @@ from carsclf.errors import ConfigError
 from carsclf.records import RunFolder
 from carsclf.training.averaging import ema, new_statistics, swa
 from carsclf.training.build import cut_network, make_network
+from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.run import fit
 from tests.conftest import until
 from tests.training.test_resume import same
@@ -69,7 +70,7 @@ def epochs_of(config: DictConfig, folder: Path) -> list[dict[str, torch.Tensor]]
     kept: list[dict[str, torch.Tensor]] = []
 
     def keep(*told: object) -> None:
-        kept.append(torch.load(RunFolder(folder).last, weights_only=True)["state_dict"])
+        kept.append(read_checkpoint(RunFolder(folder).last)["state_dict"])
 
     fit(config, folder, on_epoch=keep)
     return kept
@@ -183,7 +184,7 @@ def test_resuming_is_exact(training: str, tiny: list[str], config_of: Make, tmp_
     fit(config, tmp_path / "parts", on_epoch=until(3))
     fit(config, tmp_path / "parts", resume=True)
     same(tmp_path / "whole", tmp_path / "parts")
-    state = torch.load(RunFolder(tmp_path / "whole").last, weights_only=True)["state_dict"]
+    state = read_checkpoint(RunFolder(tmp_path / "whole").last)["state_dict"]
     if training.startswith("adapted"):
         frozen = load_file(RunFolder(tmp_path / "whole").weights)
         kept = [

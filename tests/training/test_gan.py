@@ -20,6 +20,7 @@ from carsclf.inference.predict import load_model
 from carsclf.models.gan import Generator
 from carsclf.records import Run, RunFolder
 from carsclf.report.material import TrainedRun
+from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.gan import GanModule
 from carsclf.training.gan_record import GanRun, GeneratorCard
 from carsclf.training.gan_run import fit_gan
@@ -85,8 +86,8 @@ def test_stopping_killing_and_going_on_is_exact(
         "epoch_0002.png",
         "epoch_0004.png",
     ]
-    assert torch.load(files.last, weights_only=True)
-    steps = torch.load(files.last, weights_only=True)["optimizer_states"]
+    assert read_checkpoint(files.last)
+    steps = read_checkpoint(files.last)["optimizer_states"]
     counts = [int(next(iter(s["state"].values()))["step"]) for s in steps]
     assert counts == [24, 24 // 4]
 
@@ -125,7 +126,7 @@ def test_it_sees_training_photos_alone_and_says_which(
     step = GanModule.training_step
 
     def watching(self: GanModule, batch: dict[str, torch.Tensor], i: int) -> None:
-        seen.update(p.numpy().tobytes() for p in batch["pictures"])
+        seen.update(p.cpu().numpy().tobytes() for p in batch["pictures"])
         step(self, batch, i)
 
     monkeypatch.setattr(GanModule, "training_step", watching)

@@ -131,6 +131,22 @@ def test_new_rows_at_means_know_their_class_before_any_training(
     assert right.mean() > 0.8
 
 
+def test_new_rows_at_means_leave_a_network_that_can_be_trained(
+    earlier: Path, tiny: list[str], config_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that goes to an accelerator and back, which makes new tensors of all it has."""
+    own = [*tiny, f"model.weights={earlier}", "model.head=keep", "model.new_rows=mean"]
+    config = config_of(*own)
+    data, _ = make_data(config)
+    network, weights = make_network(config, 3, data.class_names)
+    monkeypatch.setattr(network, "to", lambda device: network._apply(torch.clone))
+    monkeypatch.setattr(network, "cpu", lambda: network._apply(torch.clone))
+    place_new_rows(config, network, weights.rows, data, torch.device("cpu"))
+    kept = [*network.parameters(), *network.buffers()]
+    assert kept
+    assert not any(tensor.is_inference() for tensor in kept)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

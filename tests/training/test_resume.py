@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from carsclf.errors import CheckpointError, ConfigError
 from carsclf.models.networks import create
 from carsclf.records import RunFolder
+from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.modules import TransferModule
 from carsclf.training.prolong import prolong
 from carsclf.training.run import fit
@@ -167,7 +168,7 @@ def test_frozen_runs_resume_with_small_checkpoints(
     fit(config, tmp_path / "whole")
     fit(config, tmp_path / "parts", on_epoch=until(1))
     last = RunFolder(tmp_path / "parts").last
-    state = torch.load(last, weights_only=True)["state_dict"]
+    state = read_checkpoint(last)["state_dict"]
     assert set(state) == {"rest.fc.weight", "rest.fc.bias"}
     fit(config, tmp_path / "parts", resume=True)
     same(tmp_path / "whole", tmp_path / "parts")

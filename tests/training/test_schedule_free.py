@@ -17,6 +17,7 @@ from carsclf.data.build import make_data
 from carsclf.errors import ConfigError
 from carsclf.records import RunFolder
 from carsclf.training.build import cut_network, make_network
+from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.checks import check_training
 from carsclf.training.optimizers import schedule_free
 from carsclf.training.run import fit
@@ -51,7 +52,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
             closure()
         parameters = [p for group in self.param_groups for p in group["params"]]
         assert all(p.grad is not None for p in parameters)
-        kept.append([(p.detach().clone(), p.grad.clone()) for p in parameters])
+        kept.append([(p.detach().clone().cpu(), p.grad.clone().cpu()) for p in parameters])
         return step(self)
 
     monkeypatch.setattr(schedulefree.AdamWScheduleFree, "step", watched)
@@ -99,7 +100,7 @@ def test_what_is_validated_is_what_is_exported_and_in_checkpoints(
     )
     rows = pd.read_csv(RunFolder(tmp_path / f"{every}").metrics)
     assert run.metrics["val/loss"] == pytest.approx(rows["val/loss"].iloc[-1], rel=1e-5)
-    state = torch.load(RunFolder(tmp_path / f"{every}").last, weights_only=True)
+    state = read_checkpoint(RunFolder(tmp_path / f"{every}").last)
     exported = load_file(RunFolder(tmp_path / f"{every}").weights)
     for name, tensor in exported.items():
         assert torch.equal(state["state_dict"][f"rest.{name}"], tensor), name
@@ -156,10 +157,7 @@ def test_nothing_depends_on_how_long_it_is(
     for epochs in (2, 5):
         config = config_of(*tiny, *FREE, f"trainer.max_epochs={epochs}")
         fit(config, tmp_path / f"{epochs}", on_epoch=until(2))
-    one, two = (
-        torch.load(RunFolder(tmp_path / f"{n}").last, weights_only=True)["state_dict"]
-        for n in (2, 5)
-    )
+    one, two = (read_checkpoint(RunFolder(tmp_path / f"{n}").last)["state_dict"] for n in (2, 5))
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
 
 

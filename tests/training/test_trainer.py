@@ -27,6 +27,20 @@ def test_a_card_that_was_named_is_where_the_network_runs(monkeypatch: pytest.Mon
         assert trainer.device_of(config) == torch.device(expected)
 
 
+@pytest.mark.parametrize(("head_only", "expected"), [(True, "highest"), (False, "high")])
+def test_a_head_alone_is_trained_without_tf32(
+    head_only: bool, expected: str, tiny: list[str], config_of: Make, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """On an H200 L-BFGS ended 2e-3 beside scikit-learn's coefficients with it."""
+    said: list[str] = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", said.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    config = config_of(*tiny, "trainer.accelerator=cpu")
+    trainer.make_trainer(config, tmp_path, [], head_only=head_only)
+    assert said == [expected]
+
+
 @pytest.mark.parametrize(
     ("options", "steps"),  # of an epoch of 48 pictures, 8 at a time
     [

@@ -13,6 +13,7 @@ from timm.models import create_model
 from carsclf.errors import ConfigError
 from carsclf.records import RunFolder
 from carsclf.training.build import make_network
+from carsclf.training.checkpoints import read_checkpoint
 from carsclf.training.checks import check_training
 from carsclf.training.modules import TransferModule
 from carsclf.training.run import fit
@@ -43,7 +44,7 @@ def test_fine_tune_is_the_head_alone_and_then_everything_at_rates_by_depth(
     kept: list[dict[str, torch.Tensor]] = []
 
     def keep(*told: object) -> None:
-        kept.append(torch.load(RunFolder(tmp_path).last, weights_only=True)["state_dict"])
+        kept.append(read_checkpoint(RunFolder(tmp_path).last)["state_dict"])
 
     fit(config, tmp_path, on_epoch=keep)
     before = make_network(config, 3)[0]
@@ -89,7 +90,7 @@ def test_what_waits_stays_and_costs_no_backward(
     monkeypatch.setattr(TransferModule, "training_step", watched)
 
     def keep(*told: object) -> None:
-        state = torch.load(RunFolder(tmp_path / "run").last, weights_only=True)["state_dict"]
+        state = read_checkpoint(RunFolder(tmp_path / "run").last)["state_dict"]
         kept.append({n.removeprefix("rest."): t for n, t in state.items() if "rest." in n})
 
     fit(config_of(*tiny, *GRADUAL), tmp_path / "run", on_epoch=keep)

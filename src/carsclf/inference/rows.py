@@ -38,16 +38,21 @@ class Columns:
         return [(f"predicted{end}", f"probability{end}") for end in ends]
 
     @cached_property
-    def schema(self) -> pa.Schema:
+    def width(self) -> int:
+        """Numbers of an embedding."""
         size = self.model.card.eval_transform["size"]
         blank = torch.zeros(1, 3, size, size, dtype=torch.uint8)
-        width = self.model.see(blank)[0].shape[1]
+        return self.model.see(blank)[0].shape[1]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
         fields = [("path", pa.string()), ("error", pa.string())]
         for said, share in self.ranks:
             fields += [(said, pa.string()), (share, pa.float32())]
         if self.openness:
             fields += [("openness", pa.float32()), ("distance", pa.float32())]
-        fields.append(("embedding", pa.list_(pa.float16(), width)))
+        # of one size, but not by type: pyarrow before 26 neither writes nor reads such with nulls
+        fields.append(("embedding", pa.list_(pa.float16())))
         names = json.dumps(self.model.card.class_names)
         return pa.schema(fields, metadata={"class_names": names})
 
@@ -65,8 +70,7 @@ class Columns:
             for field in list(self.schema)[2:-1]
         }
         names = np.array(self.model.card.class_names, dtype=object)
-        width = self.schema.field("embedding").type.list_size
-        embeddings = np.zeros((len(files), width), np.float32)
+        embeddings = np.zeros((len(files), self.width), np.float32)
         if said:
             shares = np.concatenate([batch.probabilities for batch in said])
             logits = np.concatenate([batch.logits for batch in said])
@@ -80,9 +84,10 @@ class Columns:
                 rows["distance"][~bad] = self.openness.remoteness(embeddings[~bad])
         for name, values in rows.items():
             columns[name] = pa.array(values, self.schema.field(name).type, mask=bad)
-        half = embeddings.clip(-LARGEST_HALF, LARGEST_HALF).astype(np.float16).ravel()
-        columns["embedding"] = pa.FixedSizeListArray.from_arrays(
-            pa.array(half), width, mask=pa.array(bad)
+        half = embeddings[~bad].clip(-LARGEST_HALF, LARGEST_HALF).astype(np.float16).ravel()
+        ends = np.concatenate([[0], np.cumsum(self.width * ~bad)]).astype(np.int32)
+        columns["embedding"] = pa.ListArray.from_arrays(
+            pa.array(ends), pa.array(half), mask=pa.array(bad)
         )
         return pa.table(columns, schema=self.schema)
 

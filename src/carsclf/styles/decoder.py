@@ -109,7 +109,7 @@ def _go_on(draft: Path, decoder: nn.Module, optimizer: torch.optim.Optimizer, st
     if not draft.is_file():
         return 0
     try:
-        state = torch.load(draft, weights_only=True)
+        state = torch.load(draft, map_location="cpu", weights_only=True)
         decoder.load_state_dict(state["decoder"])
         optimizer.load_state_dict(state["optimizer"])
     except Exception as error:

@@ -12,8 +12,8 @@ class CostMeter(Callback):
     """Adds up seconds by part; what was spent before a resume is kept in the checkpoint.
 
     On a CUDA device the marks are events in its stream, read when the epoch has ended: nothing
-    waits for them, and "data" is the time the device had nothing to do between two steps. (Not
-    yet run on a GPU.) Elsewhere they are the clock's.
+    waits for them, and "data" is the time the device had nothing to do between two steps. Elsewhere
+    they are the clock's.
 
     A step that optimizes by itself (many mini-batches in one) has no such parts: it counts as
     "training" in one piece.

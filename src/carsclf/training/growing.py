@@ -61,7 +61,6 @@ def wanted_rows(config: DictConfig, class_names: Sequence[str]) -> Wanted:
     return Wanted(class_names, config.model.get("head", "random") == "keep", mapping)
 
 
-@torch.inference_mode()
 def place_new_rows(
     config: DictConfig,
     network: nn.Module,
@@ -83,14 +82,15 @@ def place_new_rows(
     for head, features in features_of(network, wanted, pictures, device).items():
         place: Any = network.get_submodule(head)
         parts = features[len(known) :].split([len(samples) for samples in of_new])
-        mean_rows(
-            place.weight.flatten(1),  # a view: some heads are convolutions of one pixel
-            place.bias,
-            known=known,
-            examples=features[: len(known)],
-            new=sorted(new),
-            means=torch.stack([part.mean(0) for part in parts]),
-        )
+        with torch.no_grad():
+            mean_rows(
+                place.weight.flatten(1),  # a view: some heads are convolutions of one pixel
+                place.bias,
+                known=known,
+                examples=features[: len(known)],
+                new=sorted(new),
+                means=torch.stack([part.mean(0) for part in parts]),
+            )
 
 
 def features_of(
@@ -107,9 +107,11 @@ def features_of(
         for head in head_names(network)
     ]
     training, normalise = network.training, Normalise(*normalisation(network)).to(device)
+    # moved outside inference mode: what is moved inside can never be trained again
     network.eval().to(device)
-    for batch in pictures.loader_of(samples):
-        network(normalise(batch["pictures"].to(device)))
+    with torch.inference_mode():
+        for batch in pictures.loader_of(samples):
+            network(normalise(batch["pictures"].to(device)))
     network.train(training).cpu()
     for hook in hooks:
         hook.remove()
