@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -313,3 +314,16 @@ def test_classes_that_a_split_lacks_are_named(
     assert command("train.py", *tiny, "name=few") == 0
     said = "macro F1 without the 1 of 3 classes that have no picture in val, unless predicted: "
     assert said + "class 1" in capfd.readouterr().out
+
+
+def test_a_card_that_is_too_small_is_told_in_one_line_with_what_to_do(
+    command: Command, tiny: list[str], monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.")
+
+    monkeypatch.setattr("carsclf.training.modules.TransferModule.training_step", full)
+    assert command("train.py", *tiny, "name=large") == 1
+    said = capfd.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: CUDA out of memory. Tried to allocate 2.00 GiB.")
+    assert "take a smaller data.batch_size, with +trainer.accumulate_grad_batches=" in said

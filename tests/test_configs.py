@@ -58,8 +58,9 @@ def test_option_composes_and_instantiates(
     assert weights is None or weights @ [1, 3] == pytest.approx(4)
     average = instantiate(config.averaging)(torch.nn.Linear(2, 2), 4)
     assert average is None or not average.begun
-    phases = instantiate(config.resizing)(224, 8, 12)
-    assert not phases or (len(phases), phases[-1].size) == (12, 224)
+    size = config.data.image_size
+    phases = instantiate(config.resizing)(size, 8, 12)
+    assert not phases or (len(phases), phases[-1].size) == (12, size)
     assert config.mode.boundary is not None
 
 

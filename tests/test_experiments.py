@@ -299,9 +299,13 @@ def told_apart(folder: Path) -> Rows:
     ]
 
 
-def tricks(folder: Path) -> Rows:
+def tricks_on_a_card(folder: Path) -> Rows:
+    return [row[:3] for row in tricks(folder, "card.csv")]
+
+
+def tricks(folder: Path, name: str = "results.csv") -> Rows:
     """Of each trick on cars, the first of them none: means over seeds."""
-    table, rows, first = read(folder, "results.csv").query("data == 'cars'"), [], None
+    table, rows, first = read(folder, name).query("data == 'cars'"), [], None
     for _, own in table.groupby("trick", sort=False):
         test, val = (100 * own[f"{split}_top1"].mean() for split in ("test", "val"))
         beside = "" if first is None else f"{test - first:+.1f}"
@@ -383,6 +387,29 @@ def times_to_85(folder: Path) -> Rows:
     return rows
 
 
+def on_a_card(folder: Path) -> Rows:
+    """Of each training: accuracy, epochs, seconds, pictures a second, and how often it waited."""
+    rows: Any = read(folder, "trainings.csv").itertuples()
+    return [
+        [f"{100 * row.top1:.1f}", f"{row.epochs}", f"{row.seconds:.1f}",
+         f"{row.images_per_second:,.0f}", f"{100 * row.share_waited:.1f}"]
+        for row in rows
+    ]  # fmt: skip
+
+
+def passed_on_a_card(folder: Path) -> Rows:
+    """Of plain and shortcut: the epoch that passed 85 %, there and on two cores."""
+    card, cores = read(folder, "epochs.csv"), read(folder.parent / "time_to_85", "results.csv")
+    rows: Rows = []
+    for name in ("plain", "shortcut"):
+        there = card[(card["training"] == name) & (card["top1"] >= 0.85)].iloc[0]
+        own = (cores["way"] == name) & (cores["seed"] == 0)
+        here = cores[own & (cores["top1"] >= 0.85)].iloc[0]
+        seconds = [f"{row['seconds']:,.1f}" for row in (there, here)]
+        rows.append([f"{there['epoch']}", *seconds])
+    return rows
+
+
 COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_search", 0): (frozen, [1, 2, 3]),
     ("cars_search", 1): (audi_bmw, [1, 2, 3, 4]),
@@ -405,12 +432,15 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("boundary", 0): (boundaries, [0, 1, 2, 3, 4, 5]),
     ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("tricks", 0): (tricks, [1, 2, 3, 4]),
+    ("tricks", 1): (tricks_on_a_card, [1, 2, 3]),
     ("unknown", 0): (told_apart, [1, 2, 3, 4, 5, 6]),
     ("advise", 0): (advised, [0, 1, 3, 4, 5, 6, 7]),
     ("advise", 1): (promised, [0, 1, 2, 3, 4, 5, 6]),
     ("advise", 2): (recipes, [0, 2, 3, 4, 5]),
     ("advise", 3): (lengths, [0, 3, 4, 5, 6, 7, 8, 9]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
+    ("gpu", 0): (on_a_card, [1, 2, 3, 4, 5]),
+    ("gpu", 1): (passed_on_a_card, [1, 2, 3]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),
 }
 """And the columns that are compared; what a cell adds in brackets is not."""

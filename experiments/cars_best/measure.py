@@ -21,7 +21,7 @@ COMMON = ["model.channels_last=true", "data.workers=0", "look=false"]
 TUNED = ["experiment=cars_best"]
 FROZEN = [
     *("data=stanford_cars", "data.protocol=fractions", "data.split_seed=0"),
-    *("data.val_fraction=0.06", "data.test_fraction=0.1", "data.image_size=320"),
+    *("data.val_fraction=0.1", "data.test_fraction=0.1", "data.image_size=320"),
     *("mode=freeze", "trainer.precision=32-true"),
 ]
 KINDS = {

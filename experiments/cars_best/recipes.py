@@ -30,6 +30,7 @@ GROWN_288 = [
     *("data.image_size=288", "trainer.max_epochs=24"),
     *("resizing=progressive", "resizing.sizes=[160,224]", "resizing.epochs=[0.3,0.3]"),
 ]
+"""With TrivialAugment: experiment=cars_best."""
 LONGER = ["trainer.max_epochs=40"]
 RECIPES = {
     "lite0, grown to 256, trivial": [*LITE0, *GROWN_256, *TRIVIAL],

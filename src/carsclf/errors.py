@@ -84,8 +84,13 @@ def _mendable(error: Exception) -> bool:
 
     plain = isinstance(error, ValueError | TypeError)
     file = isinstance(error, OSError) and error.filename is not None
-    own = isinstance(error, (*mistakes(), MarkedYAMLError))
+    own = isinstance(error, (*mistakes(), MarkedYAMLError)) or out_of_memory(error)
     return own or file or (plain and raised_in(error, "hydra._internal."))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a card's memory was too small; known by name, as torch is slow to import."""
+    return type(error).__name__ == "OutOfMemoryError"
 
 
 def raised_in(error: BaseException, *packages: str) -> bool:
@@ -111,6 +116,13 @@ def one_line(error: BaseException) -> str:
         seen = seen.__cause__ or seen.__context__
     own = [link for link in chain if isinstance(link, CarsclfError)]
     text = " ".join(str(own[0] if own else error).split())
+    if not own and out_of_memory(error):
+        text = (
+            f"{'. '.join(text.split('. ')[:3])}: take a smaller data.batch_size, with "
+            "+trainer.accumulate_grad_batches= for as many pictures a step, or a smaller "
+            "data.image_size, or trainer.precision=bf16-mixed; of trials on one card fewer at "
+            "once, by a larger resources.gpu"
+        )
     if not own and isinstance(error, OSError) and error.filename is not None:
         text = f"{os.fspath(error.filename)}: {error.strerror}"
     for link in chain:

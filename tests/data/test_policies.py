@@ -105,3 +105,11 @@ def test_what_changes_nothing_is_not_random() -> None:
     assert not Recoloured(share=0.0).random
     assert Policy(erasing=0.1).random
     assert COPY.random
+
+
+def test_a_picture_reseeds_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch.manual_seed does, and dropout there would follow the photos that were read."""
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("seeds every device"))
+    before = torch.random.get_rng_state()
+    Policy(policy="trivial")(smooth(24, 32), draws([5])[0])
+    assert torch.equal(torch.random.get_rng_state(), before)

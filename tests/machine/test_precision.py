@@ -10,10 +10,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from carsclf.errors import CheckpointError
+from carsclf.errors import CheckpointError, ConfigError
 from carsclf.files import cache_root
 from carsclf.machine import precision
-from carsclf.machine.precision import Choice, candidates, fastest, settle
+from carsclf.machine.precision import Choice, candidates, check_precision, fastest, settle
 from carsclf.models.networks import create
 from carsclf.records import Run, RunFolder
 from carsclf.training.run import fit, prepare
@@ -193,3 +193,13 @@ def test_without_a_compiler_it_says_so(
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(Exception, match="needs a C\\+\\+ compiler, and g\\+\\+ is not there"):
         fit(config_of(*tiny, "model.compile=true"), tmp_path / "run")
+
+
+def test_scaled_gradients_are_not_clipped(config_of: Make, tiny: list[str], monkeypatch) -> None:
+    clipped = ["trainer.gradient_clip_val=1", "trainer.accelerator=gpu"]
+    with pytest.raises(ConfigError, match="16-mixed scales its gradients, which .* would clip"):
+        check_precision(config_of(*tiny, *clipped, "trainer.precision=16-mixed"))
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (7, 5))  # a T4
+    for options, expected in ((AUTO, {"32-true", "16-mixed"}), ([*AUTO, *clipped], {"32-true"})):
+        found = candidates(config_of(*tiny, *options), torch.device("cuda"))
+        assert {choice.precision for choice in found} == expected

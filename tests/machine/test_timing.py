@@ -37,7 +37,7 @@ def test_pace_is_a_median_behind_the_first(each: list[float], expected: float, t
 
 
 def test_what_an_accelerator_does_once_is_no_part_of_it(taking, monkeypatch) -> None:
-    monkeypatch.setattr("torch.accelerator.synchronize", lambda: None)
+    monkeypatch.setattr("torch.accelerator.synchronize", lambda device: None)
     card = torch.device("cuda")
     # on an H200 the first step of a candidate took up to 23 s, and the ones behind it milliseconds
     assert timing.pace(taking(iter([23.0, 0.2, 0.1, 0.3, 0.2, 0.2, *[9.0] * 9])), card, 1.0) == (

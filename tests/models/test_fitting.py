@@ -40,7 +40,8 @@ def test_wrappers_prefixes_go_however_they_nest(tmp_path: Path, prefix: str) -> 
     torch.save({prefix + k: v for k, v in state.items()}, tmp_path / "w.pth")
     network, weights = build(tmp_path / "w.pth")
     assert equal_but_head(network, state, "fc")
-    assert weights.notes == ("head fc drawn at random: that of the file has 9",)
+    loaded = f"{len(state) - 2} of {len(state)} tensors loaded"  # all but weight and bias of fc
+    assert weights.notes == (loaded, "head fc drawn at random: that of the file has 9")
 
 
 def test_of_several_networks_the_averaged_is_taken_and_the_rest_told(tmp_path: Path) -> None:
@@ -103,7 +104,9 @@ def test_auxiliary_heads_and_counters_are_left_out(tmp_path: Path) -> None:
     save_file(state | extra, tmp_path / "w.safetensors")
     network, weights = build(tmp_path / "w.safetensors")
     assert all(torch.equal(network.state_dict()[k], v) for k, v in state.items())
-    assert weights.notes == ("left out, as the network has no such part: AuxLogits (1 tensors)",)
+    loaded = f"{len(state)} of {len(state)} tensors loaded"
+    left = "left out, as the network has no such part: AuxLogits (1 tensors)"
+    assert weights.notes == (loaded, left)
 
 
 def test_another_depth_is_another_network(tmp_path: Path) -> None:

@@ -50,3 +50,5 @@ def test_replicas_answer_and_log_as_one_process_does(
 def test_more_replicas_than_processors_are_refused(process: Process, model: Path) -> None:
     with pytest.raises(AssertionError, match=r"serving\.replicas=2 of serving\.cpu=1000 want 2000"):
         process(f"run={model}", "serving=ray", "serving.cpu=1000", f"port={free_port()}")
+    with pytest.raises(AssertionError, match=r"serving\.gpu=1 want 1 GPUs, Ray has 0"):
+        process(f"run={model}", "serving=ray", "serving.gpu=1", f"port={free_port()}")

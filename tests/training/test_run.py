@@ -186,6 +186,23 @@ def test_what_is_reported_is_what_the_model_says_of_the_files(
     assert ModelCard.read(files.card).class_names == [f"class {t}" for t in range(CLASSES)]
 
 
+@pytest.mark.parametrize(("monitor", "best"), [("val/top1", 1), ("val/loss", 3)])
+def test_the_best_epoch_is_that_of_the_monitor(
+    monitor: str, best: int, tiny: list[str], config_of: Make, tmp_path: Path
+) -> None:
+    """Steps so small that no answer changes (the first of equals is best), but the loss falls."""
+    config = config_of(
+        *tiny, "mode=freeze", "optimizer=sgd", "schedule=constant", "optimizer.lr=1e-5",
+        "trainer.max_epochs=3", f"monitor={monitor}",
+    )  # fmt: skip
+    run = fit(config, tmp_path / "run")
+    rows: Any = pd.read_csv(RunFolder(tmp_path / "run").metrics)
+    assert rows["val/top1"].nunique() == 1
+    assert rows["val/loss"].is_monotonic_decreasing
+    assert run.reported_epoch == best
+    assert run.metrics["val/loss"] == pytest.approx(rows["val/loss"][best - 1], rel=1e-6)
+
+
 def test_training_pictures_are_augmented_and_no_others(
     many: list[str], config_of: Make, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ MISTAKES = {
     "model.name=resnet19": "did you mean 'resnet1",
     "mode.boundary=99": "mode.boundary=99: expected 0 to",
     "trainer.devices=0": "trainer.devices=0: expected a whole number, at least 1",
+    "trainer.devices=2": "trainer.devices=2: a trial has one process",
     "trainer.strategy=nonsense": "trainer.strategy=nonsense",
     "objective.metric=val/accuracy": "objective.metric=val/accuracy: expected val/top1, val/top5",
     "cluster=null": "cluster=null: choose from",

@@ -289,3 +289,13 @@ PARAMETERS = [
     Parameter("depth", 2, 4),
 ]
 ENDS = [(1e-4, 1.0), (0, 2), (0, 2), (2, 4)]
+
+
+def test_a_final_takes_the_best_epoch_by_what_is_searched() -> None:
+    """Trials report their last, whatever it is by."""
+    own = ["objective.metric=val/macro_f1", "reported=best"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composition = Composition.of(own)
+        final, trial = composition.trial([], 3, "study", 1), composition.trial([], 3, "study")
+    assert (final["reported"], final["monitor"]) == ("best", "val/macro_f1")
+    assert trial["reported"] == "last"

@@ -10,7 +10,9 @@ import ray
 from omegaconf import OmegaConf
 from tables import SEARCHES, make_searches
 
+from carsclf.data.build import pick_workers
 from carsclf.errors import CarsclfError, ConfigError
+from carsclf.machine import devices
 from carsclf.tuning.study.controller import Controller
 from carsclf.tuning.study.journal import Journal
 from carsclf.tuning.study.study import Study
@@ -156,3 +158,22 @@ def test_what_the_dashboard_lacks_is_said_with_what_to_install(
 def test_the_address_of_the_dashboard() -> None:
     assert cluster.dashboard_line("127.0.0.1:8265") == "dashboard: http://127.0.0.1:8265"
     assert "the cluster runs none" in cluster.dashboard_line("")
+
+
+def test_trainings_on_the_cpu_take_no_gpu(
+    monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+) -> None:
+    monkeypatch.setattr(resources.ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": 1.0})
+    given = OmegaConf.create({"cpu": 1, "gpu": "auto", "workers": None})
+    assert Resources.from_config(given, "cpu").gpu == 0
+    monkeypatch.setattr(resources, "_largest", lambda key: 2)
+    monkeypatch.setattr(Resources, "room", lambda self: 1)
+    assert Resources.from_config(given).gpu == 1
+
+
+def test_loader_processes_of_a_trial_stay_within_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available_cores", lambda: 16)
+    assert pick_workers("auto", packed=True) == 8
+    monkeypatch.setenv(devices.SHARE, "2")
+    assert pick_workers("auto", packed=True) == 0
+    assert pick_workers("auto", packed=False) == 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +110,6 @@ def check_trainable(config: DictConfig) -> None:
         )
 
 
-@cache
+@lru_cache(1)  # of all folds they would fill a card
 def _model(folder: Path):
     return load_model(folder)

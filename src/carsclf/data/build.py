@@ -27,7 +27,7 @@ from carsclf.data.wholes import Wholes
 from carsclf.data.withhold import hold_back
 from carsclf.errors import ConfigError
 from carsclf.files import cache_root
-from carsclf.machine.devices import available_cores
+from carsclf.machine.devices import own_cores
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def pick_workers(workers: int | str, *, packed: bool) -> int:
     """
     if workers != "auto":
         return int(workers)
-    cores = available_cores()
+    cores = own_cores()
     if packed:
         return 0 if cores <= 4 else min(8, cores // 2)
     return min(8, cores // 2)

@@ -58,7 +58,8 @@ class Policy(Augmentation):
             return picture
         pixels = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(draws[POLICY] * 2**53))  # theirs draw from torch's generator
+            # theirs draw from this one; torch.manual_seed would reseed a card's as well
+            torch.default_generator.manual_seed(int(draws[POLICY] * 2**53))
             for step in self._steps:
                 pixels = step(pixels)
         return pixels.permute(1, 2, 0).contiguous().numpy()

@@ -47,7 +47,7 @@ def make_openness(
     from carsclf.inference.split import How, open_run  # which brings the training library
 
     try:
-        run = open_run(folder, How("train", root=root, batch_size=batch_size))
+        run = open_run(folder, How("train", root=root, batch_size=batch_size, device="cpu"))
     except mistakes() as error:
         raise DataError(
             f"openness needs the photos that {folder} was trained on ({one_line(error)}): give "

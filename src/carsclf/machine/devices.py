@@ -9,6 +9,9 @@ import torch
 
 from carsclf.errors import ConfigError
 
+SHARE = "CARSCLF_CORES"
+"""Environment variable: cores of a trial, beside which others run on the same machine."""
+
 
 def pick_device(device: str) -> torch.device:
     """`auto`: CUDA, then Apple's MPS, then the CPU. Raises ConfigError for what is not here."""
@@ -36,6 +39,11 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def own_cores() -> int:
+    """Of them those that nobody else is to use for long: a trial's share of its machine."""
+    return min(available_cores(), int(os.environ.get(SHARE, available_cores())))
 
 
 def device_name(device: torch.device) -> str:

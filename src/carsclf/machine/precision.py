@@ -60,6 +60,11 @@ def check_precision(config: DictConfig) -> None:
         )
     if precision == "16-mixed" and config.trainer.accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; here bf16-mixed or 32-true")
+    if precision == "16-mixed" and config.trainer.get("gradient_clip_val"):
+        raise ConfigError(
+            "trainer.precision=16-mixed scales its gradients, which trainer.gradient_clip_val "
+            "would clip as they are: expected 32-true or bf16-mixed with it"
+        )
     if model.channels_last != AUTO and not isinstance(model.channels_last, bool):
         raise ConfigError(f"model.channels_last={model.channels_last}: expected auto, true, false")
     if not isinstance(model.compile, bool):
@@ -79,7 +84,8 @@ def settle(
     matter |= {"pictures": most, "choices": [str(choice) for choice in choices]}
 
     def measure() -> dict[Choice, float]:
-        with torch.random.fork_rng():  # a training is the same whether this was known or not
+        # a training is the same whether this was known or not; other cards are left alone
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             (step,) = steps(choices[-1:], device, 2).values()
             pictures = affordable(most, step, device)
             each = timings(steps(choices, device, pictures), device)
@@ -106,7 +112,10 @@ def adopt(config: DictConfig, kept: DictConfig) -> DictConfig:
 def candidates(config: DictConfig, device: torch.device) -> list[Choice]:
     """What may be chosen: all that `auto` leaves open and the device has instructions for."""
     precision, layout = config.trainer.precision, config.model.channels_last
-    precisions = [FULL, *_mixed(device)] if precision == AUTO else [precision]
+    mixed = _mixed(device)
+    if config.trainer.get("gradient_clip_val"):
+        mixed = [name for name in mixed if name != "16-mixed"]
+    precisions = [FULL, *mixed] if precision == AUTO else [precision]
     layouts = [False, True] if layout == AUTO else [layout]
     return [Choice(p, c) for p in precisions for c in layouts]
 

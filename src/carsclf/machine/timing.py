@@ -72,7 +72,7 @@ def _done(step: Step, device: torch.device) -> None:
     """What was asked of an accelerator is not done when the call returns."""
     step()
     if device.type != "cpu":
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(device)  # else of the current one, which is the first
 
 
 def _timed(step: Step, device: torch.device) -> float:

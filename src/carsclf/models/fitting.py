@@ -44,7 +44,8 @@ def load_fitting(
     name: str,
     args: dict[str, Any],
 ) -> list[str]:
-    """Loads weights into a network of timm's; returns what was changed or left out, and why.
+    """Loads weights into a network of timm's; returns how much, what was changed, and what left out
+    and why.
 
     Only a head of another width and modules that the network does not have may be left out.
     Raises CheckpointError with the whole reason for anything else.
@@ -68,7 +69,7 @@ def load_fitting(
             "that training had diverged; take an earlier checkpoint"
         )
     network.load_state_dict(fit.state, strict=False)
-    return [*notes, *fit.notes]
+    return [f"{len(fit.state)} of {len(own)} tensors loaded", *notes, *fit.notes]
 
 
 def unwrapped(state: StateDict, own: StateDict) -> tuple[StateDict, list[str]]:

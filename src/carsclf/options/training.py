@@ -22,7 +22,8 @@ SEED = Whole(at_least=0, at_most=2**32 - 1)  # what numpy's old generator takes
 SHARE = Number(at_least=0, at_most=1)
 COUNT = Whole(at_least=1)
 WORKERS = Word("auto") | Whole(at_least=0, at_most=256)
-METRICS = Word("val/top1", "val/top5", "val/macro_f1", "val/loss", "train/top1", "train/loss")
+VALIDATED = ("val/top1", "val/top5", "val/macro_f1", "val/loss")
+METRICS = Word(*VALIDATED, "train/top1", "train/loss")
 
 
 def below(group: str, options: Table) -> Table:
@@ -224,12 +225,17 @@ THROW_AWAY: Table = below(
     "throw_away",
     {"cutoff_share": Number(above=0, at_most=1), "identify": Text() | Null()},
 )
-OVERALL: Table = {"seed": SEED, "reported": Word("best", "last"), "look": Flag() | Word("only")}
+OVERALL: Table = {
+    "seed": SEED,
+    "reported": Word("best", "last"),
+    "monitor": Word(*VALIDATED),
+    "look": Flag() | Word("only"),
+}
 OPTIONAL = {  # which not every source, mode or network has
     *("data.packed", "data.split_seed", "data.bootstrap", "data.leak"),
     *("data.class_depth", "data.ignore", "data.table"),
     *("data.sampling", "data.extra", "data.exclude", "data.mapping", "data.references"),
-    "data.decisions",
+    *("data.decisions", "monitor"),
     *(key for key in DATA if key.startswith(("data.source.", "data.columns"))),
     *(key for key in MODEL if key.startswith("model.args.")),
     *("mode.views", "model.text", "model.head", "model.new_rows"),

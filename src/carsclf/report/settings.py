@@ -27,7 +27,7 @@ RECIPE = (
     *("mixing", "averaging", "class_weights", "resizing", "unfreezing"),
     *("data.sampling", "data.bootstrap", "data.leak", "data.extra", "data.exclude"),
     "data.decisions",
-    *("model.text", "model.args", "model.head", "model.new_rows", "reported"),
+    *("model.text", "model.args", "model.head", "model.new_rows", "reported", "monitor"),
     *("mode.boundary", "mode.label_smoothing", "mode.views", "mode.pool", "mode.method"),
     *("mode.rank", "mode.alpha", "mode.layers", "trainer.gradient_clip_val"),
     *("trainer.gradient_clip_algorithm", "trainer.accumulate_grad_batches"),

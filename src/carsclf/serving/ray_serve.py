@@ -46,17 +46,21 @@ def serve_on_ray(
     if port == 0:
         raise ConfigError("port=0: with serving=ray give the port, which all machines share")
 
-    load_served(settings.run, settings.device)  # refused here, not in a replica's log
+    load_served(settings.run, "cpu")  # refused here, not in a replica's log
     with cluster(address, option="serving.address"):
         # beyond them Ray would wait for more without an end
-        there = ray.cluster_resources().get("CPU", 0.0)
-        if replicas * cpu > there and not grows():
-            raise ConfigError(
-                f"serving.replicas={replicas} of serving.cpu={cpu:g} want {replicas * cpu:g} "
-                f"processors, Ray has {there:g}: take fewer, or serving.cpu={there / replicas:g}"
-            )
+        for name, what, each in (("cpu", "processors", cpu), ("gpu", "GPUs", gpu)):
+            there = ray.cluster_resources().get(name.upper(), 0.0)
+            if replicas * each > there and not grows():
+                raise ConfigError(
+                    f"serving.replicas={replicas} of serving.{name}={each:g} want "
+                    f"{replicas * each:g} {what}, Ray has {there:g}: take fewer, or "
+                    f"serving.{name}={there / replicas:g}"
+                )
         deployment: Any = serve.deployment(serve.ingress(_builder(settings))(_Replica))
-        options = {"num_cpus": cpu, "num_gpus": gpu}
+        options: dict[str, Any] = {"num_cpus": cpu, "num_gpus": gpu}
+        if not gpu:  # Ray no longer hides what it did not assign
+            options["runtime_env"] = {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
         placed = deployment.options(
             num_replicas=replicas,
             ray_actor_options=options,

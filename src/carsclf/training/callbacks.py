@@ -90,9 +90,9 @@ class EpochProgress(Callback):
 class EpochEnd(Checkpoint):
     """Writes last.ckpt, best.ckpt and metrics.csv after each epoch, then tells `on_epoch`.
 
-    best is the highest `monitor` (the earliest of equals). `on_epoch` may return False to stop
-    here; the run stays resumable. Being a Checkpoint, it runs after the module's own hooks. leak:
-    marks each row of metrics.csv.
+    best is the highest `monitor`, of a loss the lowest (the earliest of equals). `on_epoch` may
+    return False to stop here; the run stays resumable. Being a Checkpoint, it runs after the
+    module's own hooks. leak: marks each row of metrics.csv.
     """
 
     def __init__(
@@ -114,7 +114,8 @@ class EpochEnd(Checkpoint):
     @property
     def best(self) -> dict[str, float]:
         """The row of the best epoch so far, of those that were validated; the first of equals."""
-        return max(self.rows, key=lambda row: row.get(self.monitor, -math.inf))
+        sign = -1 if self.monitor.endswith("loss") else 1
+        return max(self.rows, key=lambda row: sign * row.get(self.monitor, -sign * math.inf))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter()

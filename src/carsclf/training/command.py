@@ -32,7 +32,12 @@ from carsclf.training.lr_finder import told
 from carsclf.training.prolong import asked_epochs, prolong
 from carsclf.training.run import fit
 
-LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL")  # NCCL: never run on a GPU
+LOST = (
+    "closed by peer",
+    "reset by peer",
+    "Broken pipe",
+    "NCCL",
+)  # NCCL: never run on several cards
 
 
 def train(config: DictConfig) -> str:

@@ -11,7 +11,7 @@ from carsclf.options.training import GAN
 UNREAD = (
     *("model", "mode", "optimizer", "schedule", "mixing", "class_weights", "averaging"),
     *("resizing", "unfreezing"),
-    *("callbacks", "lr_finder", "reported"),
+    *("callbacks", "lr_finder", "reported", "monitor"),
 )
 """Groups and options of a classifier's training, which a GAN's does not read."""
 

@@ -119,7 +119,8 @@ def fit(
     progress, meter = EpochProgress(config.trainer.max_epochs, costs), CostMeter()
     if phases:
         progress.say(told(phases))
-    epoch_end = EpochEnd(files, progress, on_epoch=on_epoch, leak=leak_of(config))
+    monitor = config.get("monitor", "val/top1")
+    epoch_end = EpochEnd(files, progress, monitor=monitor, on_epoch=on_epoch, leak=leak_of(config))
     watching = [progress, meter, epoch_end]
     trainer = make_trainer(config, folder, watching, head_only=halves.head_only)
     inputs = make_inputs(config, halves, pictures, trainer)

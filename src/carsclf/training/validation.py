@@ -22,7 +22,9 @@ class Validation(nn.Module):
         super().__init__()
         self.means = nn.ModuleDict({name: mean_metric() for name in ("loss", "top1", "top5")})
         # torchmetrics' own F1 takes as long as training a head does: its counts are kept instead
-        self.targets, self.said, self.wholes = CatMetric(), CatMetric(), wholes
+        # disable: else each batch waits for the device, to look for NaN among whole numbers
+        self.targets = CatMetric(nan_strategy="disable")
+        self.said, self.wholes = CatMetric(nan_strategy="disable"), wholes
 
     def update(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """(n, classes) float32 and (n,)."""

@@ -12,6 +12,7 @@ from carsclf.errors import ConfigError, mistakes, one_line
 from carsclf.options.command_line import quoted
 from carsclf.options.kinds import checked
 from carsclf.options.table import STUDY
+from carsclf.options.training import VALIDATED
 from carsclf.training.configuration import SEARCH_GROUPS, check_changing, training_part
 from carsclf.training.gan_checks import refuse_gan
 from carsclf.training.leak import refuse_leak
@@ -77,7 +78,8 @@ class Composition:
 
         In the search, reported is the last epoch: every epoch is read anyway, and a paused trial
         then needs one checkpoint only. In the final (``seed``: counted from the study's own) it is
-        what the study says, and the photos are split as in the search.
+        what the study says, by the metric that is searched, and the photos are split as in the
+        search.
         """
         extra = ["look=false", f"trainer.max_epochs={epochs}"]
         extra += ["reported=last"] if seed is None else self._reseeded(seed)
@@ -95,6 +97,13 @@ class Composition:
             raise ConfigError("space.trainer.max_epochs: the search decides on epochs by itself")
         if self.config.trainer.get("check_val_every_n_epoch", 1) != 1:
             raise ConfigError("trainer.check_val_every_n_epoch: a search judges every epoch")
+        devices = self.config.trainer.devices
+        many = len(devices) if OmegaConf.is_list(devices) else devices
+        if isinstance(many, int) and many > 1:
+            raise ConfigError(
+                f"trainer.devices={devices}: a trial has one process; more trials at once are what "
+                "further cards are for (resources.gpu=1)"
+            )
         self._check([])  # what is wrong without the space is no fault of it
         for raw in space.extremes():
             try:
@@ -110,6 +119,8 @@ class Composition:
     def _reseeded(self, seed: int) -> list[str]:
         own = int(self.config.seed)
         fixed = [f"seed={own + seed}"]
+        if (metric := self.config.objective.get("metric")) in VALIDATED:
+            fixed.append(f"monitor={metric}")
         if "split_seed" in self.config.data and self.config.data.split_seed is None:
             fixed.append(f"data.split_seed={own}")
         return fixed

@@ -51,7 +51,7 @@ def carry_out(plan: Plan, overrides: list[str]) -> Study:
             if address is None:  # what is wrong is found here before Ray starts
                 rehearse(OmegaConf.create(plan.plainest()))
             stack.enter_context(cluster(address, dashboard=dashboard, say=say))
-            resources = Resources.from_config(config.resources)
+            resources = Resources.from_config(config.resources, config.trainer.accelerator)
         stack.enter_context(_alone(plan.folder))
         stack.enter_context(_kept_once_begun(plan.folder))
         journal = _journal(plan, overrides)

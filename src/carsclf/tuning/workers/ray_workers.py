@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
 from carsclf.errors import CarsclfError, ConfigError
+from carsclf.machine.devices import SHARE
 from carsclf.tuning.trial import Trial
 from carsclf.tuning.workers.protocol import Epoch, Event, Failure, Job
 from carsclf.tuning.workers.resources import Resources
@@ -211,6 +212,7 @@ def _start_worker(resources: Resources) -> Any:
                 "env_vars": {
                     "OMP_NUM_THREADS": threads,
                     "MKL_NUM_THREADS": threads,
+                    SHARE: threads,  # its loader processes
                     # trainings run in a thread, and glibc's pools for threads keep no large blocks
                     "MALLOC_ARENA_MAX": "1",
                     **passed,

@@ -20,9 +20,14 @@ class Resources:
     """The cluster brings up machines for workers that it has no room for yet."""
 
     @classmethod
-    def from_config(cls, config: Any) -> "Resources":
-        """Checked against the running cluster; raises ConfigError naming what there is."""
+    def from_config(cls, config: Any, accelerator: str = "auto") -> "Resources":
+        """Checked against the running cluster; raises ConfigError naming what there is.
+
+        accelerator: of the trainings; on cpu they take no GPU from others.
+        """
         gpu, growing = config.gpu, grows()
+        if gpu == "auto" and accelerator == "cpu":
+            gpu = 0
         if gpu == "auto" and growing and not _largest("CPU"):
             raise ConfigError(
                 "resources.gpu=auto: no machine of the cluster is up that tells whether trials "

@@ -44,7 +44,9 @@ class Worker:
         try:
             made = _config(config)
             check_training(made)
-            return prepare(made)
+            settled = prepare(made)
+            _release()
+            return settled
         except mistakes() as error:
             return Failure(one_line(error), final=True)
 
@@ -82,7 +84,7 @@ class Worker:
         except BaseException as error:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "error.txt").write_text(traceback.format_exc())
-            said = " ".join(str(error).split())[:500]
+            said = one_line(error)[:500]
             self._results.put(Failure(f"{type(error).__name__}: {said}", final=False))
 
     def _epoch(self, epoch: int, metrics: dict[str, float], seconds: float, _: Path) -> bool:
@@ -100,6 +102,8 @@ def _release() -> None:
     """
     gc.collect()
     give_back_freed_memory()
+    if torch.cuda.is_initialized():  # trials on the same card may need it
+        torch.cuda.empty_cache()
 
 
 def _unreported(files: RunFolder, epoch: int) -> list[Epoch]:
