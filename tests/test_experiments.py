@@ -343,6 +343,15 @@ def promised(folder: Path) -> Rows:
     return rows
 
 
+def killed(folder: Path) -> Rows:
+    """Of each kill: when, in which stage, and what there was."""
+    names = ["at_second", "in_stage", "stages_ended", "rows", "epochs"]
+    table = pd.read_csv(folder / "killed.csv", dtype=str)
+    return [
+        [f"{int(row['kill']) + 1}", *(row[n] for n in names)] for row in table.to_dict("records")
+    ]
+
+
 def recipes(folder: Path) -> Rows:
     """Of trainings of about the same cost, by data and network: how large and long, what came."""
     table: Any = read(folder, "recipes.csv").query("image_size > 96")
@@ -436,8 +445,9 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("unknown", 0): (told_apart, [1, 2, 3, 4, 5, 6]),
     ("advise", 0): (advised, [0, 1, 3, 4, 5, 6, 7]),
     ("advise", 1): (promised, [0, 1, 2, 3, 4, 5, 6]),
-    ("advise", 2): (recipes, [0, 2, 3, 4, 5]),
-    ("advise", 3): (lengths, [0, 3, 4, 5, 6, 7, 8, 9]),
+    ("advise", 2): (killed, [0, 1, 2, 3, 4, 5]),
+    ("advise", 3): (recipes, [0, 2, 3, 4, 5]),
+    ("advise", 4): (lengths, [0, 3, 4, 5, 6, 7, 8, 9]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
     ("gpu", 0): (on_a_card, [1, 2, 3, 4, 5]),
     ("gpu", 1): (passed_on_a_card, [1, 2, 3]),
