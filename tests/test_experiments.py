@@ -352,6 +352,11 @@ def killed(folder: Path) -> Rows:
     ]
 
 
+def best_recipes(folder: Path) -> Rows:
+    table = read(folder, "recipes.csv")[["val_top1", "val_top1_flip"]]
+    return [[f"{100 * share:.1f}" for share in row] for row in table.to_numpy()]
+
+
 def recipes(folder: Path) -> Rows:
     """Of trainings of about the same cost, by data and network: how large and long, what came."""
     table: Any = read(folder, "recipes.csv").query("image_size > 96")
@@ -448,6 +453,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("advise", 2): (killed, [0, 1, 2, 3, 4, 5]),
     ("advise", 3): (recipes, [0, 2, 3, 4, 5]),
     ("advise", 4): (lengths, [0, 3, 4, 5, 6, 7, 8, 9]),
+    ("cars_best", 0): (best_recipes, [1, 2]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
     ("gpu", 0): (on_a_card, [1, 2, 3, 4, 5]),
     ("gpu", 1): (passed_on_a_card, [1, 2, 3]),
