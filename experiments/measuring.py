@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from carsclf.records import Predictions, Run, RunFolder
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +113,17 @@ def tested(folder: Path) -> tuple[float, Used]:
     """Its accuracy on test, by `evaluate.py`."""
     used = used_by("evaluate.py", f"run={folder}", "split=test", "worst=0")
     return float(Predictions.read(RunFolder(folder).predictions("test")).right.mean()), used
+
+
+def epochs_of(folder: Path, used: Used) -> list[tuple[int, float, float]]:
+    """Of each epoch its number, the second of the process in which it ended, and its accuracy.
+
+    What the process takes beside its epochs (start, libraries) counts before them.
+    """
+    epochs: Any = pd.read_csv(RunFolder(folder).metrics)
+    ends = used.wall - epochs["seconds"].sum() + epochs["seconds"].cumsum()
+    rows = zip(epochs["epoch"], ends, epochs["val/top1"], strict=True)
+    return [(epoch, round(end, 1), round(top1, 4)) for epoch, end, top1 in rows]
 
 
 def commit_of(run: Run) -> str:

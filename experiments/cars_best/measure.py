@@ -40,6 +40,12 @@ MEMBERS = {name: (kind, told) for kind, of in KINDS.items() for name, told in of
 COLUMNS = ("entry", "views", "split", "images", "top1", "low", "high", "seconds", "recorded_in")
 
 
+def weights_for(overrides: Sequence[str], files: Path) -> str:
+    """The override that begins with the ImageNet weights of the network that was chosen."""
+    network = next((o[6:] for o in overrides if o.startswith("model=")), "tf_efficientnet_lite0")
+    return f"model.weights={files / f'{network}.timm.safetensors'}"
+
+
 def trained_on_and_on(folder: Path, overrides: Sequence[str], files: Path) -> None:
     """Trains, or goes on with what was stopped."""
     if (folder / "run.json").is_file() and Run.read(folder / "run.json").finished:
@@ -47,10 +53,8 @@ def trained_on_and_on(folder: Path, overrides: Sequence[str], files: Path) -> No
     if folder.is_dir():
         used_by("train.py", f"resume={folder}")
         return
-    network = next((o[6:] for o in overrides if o.startswith("model=")), "tf_efficientnet_lite0")
-    weights = f"model.weights={files / f'{network}.timm.safetensors'}"
     own = [f"runs={folder.parent}", f"name={folder.name}"]
-    used_by("train.py", *COMMON, *overrides, weights, *own)
+    used_by("train.py", *COMMON, *overrides, weights_for(overrides, files), *own)
 
 
 def judged(entry: str, folder: Path, views: str, split: str, told: Sequence[str]) -> Row:

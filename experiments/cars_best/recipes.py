@@ -9,54 +9,29 @@ one card; rows that are there are not made again. Test photos are never looked a
 import os
 
 from carsclf.records import Predictions, RunFolder
+from experiments.cars_best.measure import KINDS, weights_for
 from experiments.measuring import Row, Rows, commit_of, parser_of, trained, used_by
 
-COMMON = [
-    *("data=stanford_cars", "data.protocol=fractions", "data.split_seed=0", "look=false"),
-    *("data.val_fraction=0.1", "data.test_fraction=0.1", "reported=last"),
-    *("trainer.precision=bf16-mixed", "model.channels_last=true", "data.workers=1"),
-]
+COMMON = ["look=false", "model.channels_last=true", "data.workers=1"]
 LITE0, LITE2, MOBILE = (
-    ["model=tf_efficientnet_lite0", "optimizer.lr=2e-3"],
-    ["model=tf_efficientnet_lite2", "optimizer.lr=1.5e-3"],
-    ["model=mobilenetv2_100", "optimizer.lr=5e-4"],
+    [*KINDS["fine-tuned"][name], "trainer.precision=bf16-mixed"]
+    for name in ("lite0", "lite2", "mobilenetv2")
 )
-TRIVIAL = ["augmentation=trivial", "augmentation.erasing=0.25"]
-GROWN_256 = [
-    *("data.image_size=256", "trainer.max_epochs=24"),
-    *("resizing=progressive", "resizing.sizes=[144,200]", "resizing.epochs=[0.3,0.3]"),
-]
-GROWN_288 = [
-    *("data.image_size=288", "trainer.max_epochs=24"),
-    *("resizing=progressive", "resizing.sizes=[160,224]", "resizing.epochs=[0.3,0.3]"),
-]
-"""With TrivialAugment: experiment=cars_best."""
+"""Of experiment=cars_best: grown to 288 px, trivial, 24 epochs."""
 LONGER = ["trainer.max_epochs=40"]
 RECIPES = {
-    "lite0, grown to 256, trivial": [*LITE0, *GROWN_256, *TRIVIAL],
-    "lite0, grown to 288, trivial": [*LITE0, *GROWN_288, *TRIVIAL],
-    "lite0, grown to 288, trivial, 40 epochs": [*LITE0, *GROWN_288, *TRIVIAL, *LONGER],
-    "lite2, grown to 288, trivial": [*LITE2, *GROWN_288, *TRIVIAL],
-    "lite0, grown to 288, trivial, mixup": [
-        *LITE0,
-        *GROWN_288,
-        *TRIVIAL,
-        "mixing=mixup",
-        "mixing.alpha=0.2",
-    ],
-    "lite0, grown to 288, trivial, cutmix": [*LITE0, *GROWN_288, *TRIVIAL, "mixing=cutmix"],
-    "lite0, grown to 288, light": [*LITE0, *GROWN_288],
-    "lite0, grown to 288, trivial, ema": [
-        *LITE0,
-        *GROWN_288,
-        *TRIVIAL,
-        "averaging=ema",
-        "averaging.decay=0.995",
-    ],
-    "mobilenetv2, grown to 288, trivial": [*MOBILE, *GROWN_288, *TRIVIAL],
-    "lite0, grown to 288, trivial, lr 1e-3": [*LITE0, *GROWN_288, *TRIVIAL, "optimizer.lr=1e-3"],
-    "lite0, grown to 288, trivial, lr 4e-3": [*LITE0, *GROWN_288, *TRIVIAL, "optimizer.lr=4e-3"],
-    "lite2, grown to 288, trivial, 40 epochs": [*LITE2, *GROWN_288, *TRIVIAL, *LONGER],
+    "lite0, grown to 256, trivial": [*LITE0, "data.image_size=256", "resizing.sizes=[144,200]"],
+    "lite0, grown to 288, trivial": LITE0,
+    "lite0, grown to 288, trivial, 40 epochs": [*LITE0, *LONGER],
+    "lite2, grown to 288, trivial": LITE2,
+    "lite0, grown to 288, trivial, mixup": [*LITE0, "mixing=mixup", "mixing.alpha=0.2"],
+    "lite0, grown to 288, trivial, cutmix": [*LITE0, "mixing=cutmix"],
+    "lite0, grown to 288, light": [*LITE0, "augmentation=light", "~augmentation.erasing"],
+    "lite0, grown to 288, trivial, ema": [*LITE0, "averaging=ema", "averaging.decay=0.995"],
+    "mobilenetv2, grown to 288, trivial": MOBILE,
+    "lite0, grown to 288, trivial, lr 1e-3": [*LITE0, "optimizer.lr=1e-3"],
+    "lite0, grown to 288, trivial, lr 4e-3": [*LITE0, "optimizer.lr=4e-3"],
+    "lite2, grown to 288, trivial, 40 epochs": [*LITE2, *LONGER],
 }
 COLUMNS = (
     *("recipe", "seed", "val_top1", "val_top1_flip", "images", "seconds"),
@@ -73,9 +48,7 @@ def main() -> None:
     def one(recipe: str, seed: int) -> Row:
         folder = asked.out.parent / "runs" / f"{recipe.replace(', ', '-').replace(' ', '_')}-{seed}"
         told = RECIPES[recipe]
-        network = next(option[6:] for option in told if option.startswith("model="))
-        weights = f"model.weights={next(asked.weights.glob(f'{network}*'))}"
-        own = [f"data.root={asked.cars}", weights, f"seed={seed}"]
+        own = [f"data.root={asked.cars}", weights_for(told, asked.weights), f"seed={seed}"]
         run, _ = trained(folder, *COMMON, *told, *own)
         used_by("evaluate.py", f"run={os.fspath(folder)}", "split=val", "tta=flip", "worst=0")
         flipped = Predictions.read(RunFolder(folder).predictions("val_flip")).right

@@ -11,23 +11,21 @@ import json
 import shutil
 from typing import Any
 
-import pandas as pd
-
-from carsclf.records import RunFolder
 from carsclf.training.finish import git_commit
-from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, trained, used_by
+from experiments.measuring import Row, Rows, commit_of, epochs_of, parser_of, trained, used_by
+from experiments.time_to_85.measure import WAYS
 
 COMMON = [
     *("data=stanford_cars", "data.protocol=fractions", "data.val_fraction=0.2"),
     *("data.split_seed=0", "reported=last", "model=tf_efficientnet_lite0", "look=false"),
 ]
-PLAIN = ["data.image_size=160", "trainer.max_epochs=12"]
 FLOAT32 = ["trainer.precision=32-true", "model.channels_last=true"]
-SHORT = [*PLAIN, "trainer.max_epochs=3"]
+SEVERAL = ("plain", "shortcut")
+"""Those trained with every seed; of the others the first."""
+SHORT = [*WAYS["plain"], "trainer.max_epochs=3"]
 LARGE = [*SHORT, "data.batch_size=128"]
 TRAININGS = {
-    "plain": PLAIN,
-    "shortcut": SHORTCUT,
+    **{way: WAYS[way] for way in SEVERAL},
     # for their speed alone
     "float32": [*SHORT, *FLOAT32],
     "float32, no loader processes": [*SHORT, *FLOAT32, "data.workers=0"],
@@ -35,8 +33,6 @@ TRAININGS = {
     "batch 128, not deterministic": [*LARGE, "trainer.deterministic=false"],
     "batch 128, compiled": [*LARGE, "model.compile=true"],
 }
-SEVERAL = ("plain", "shortcut")
-"""Those trained with every seed; of the others the first."""
 TRAINING_COLUMNS = (
     *("training", "seed", "device", "precision", "channels_last", "top1", "epochs", "seconds"),
     *("data_seconds", "forward_seconds", "backward_seconds", "optimizer_seconds"),
@@ -57,8 +53,6 @@ def training(name: str, seed: int, out: Any, given: list[str]) -> tuple[Row, lis
     """One training as a row, and its epochs: when each ended, and how many were right."""
     folder = out / "runs" / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
     run, used = trained(folder, *COMMON, *given, *TRAININGS[name], f"seed={seed}", threads=8)
-    epochs: Any = pd.read_csv(RunFolder(folder).metrics)
-    ends = used.wall - epochs["seconds"].sum() + epochs["seconds"].cumsum()
     cost: Any = run.cost or {}
     row = {
         "training": name,
@@ -73,9 +67,8 @@ def training(name: str, seed: int, out: Any, given: list[str]) -> tuple[Row, lis
         "recorded_in": commit_of(run),
     }
     return row, [
-        {"training": name, "seed": seed, "epoch": epoch, "seconds": round(end, 1)}
-        | {"top1": round(top1, 4)}
-        for epoch, end, top1 in zip(epochs["epoch"], ends, epochs["val/top1"], strict=True)
+        {"training": name, "seed": seed, "epoch": epoch, "seconds": end, "top1": top1}
+        for epoch, end, top1 in epochs_of(folder, used)
     ]
 
 

@@ -12,7 +12,7 @@ Trainings that are there are not made again. fastai's row needs `pip install -e 
 
 import csv
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from carsclf.figures.style import GRID, INK, MODE_COLOURS, PALE, label_ends, look, save
-from carsclf.records import RunFolder
 from carsclf.training.finish import git_commit
-from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, trained, used_by
+from experiments.measuring import (
+    SHORTCUT,
+    Row,
+    Rows,
+    commit_of,
+    epochs_of,
+    parser_of,
+    trained,
+    used_by,
+)
 
 HERE = Path(__file__).parent
 PROTOCOL = [
@@ -45,14 +53,11 @@ COLUMNS: Sequence[str] = ("way", "seed", "epoch", "seconds", "top1", "recorded_i
 
 
 def ours(way: str, seed: int, folder: Path, given: list[str]) -> Iterator[Row]:
-    """Epochs of a run. What its process takes beside them (start, libraries) counts before."""
+    """Epochs of a run."""
     run, used = trained(folder, *PROTOCOL, *given, *WAYS[way], f"seed={seed}", threads=2)
-    epochs: Any = pd.read_csv(RunFolder(folder).metrics)
-    ends = accumulate(epochs["seconds"].tolist(), initial=used.wall - epochs["seconds"].sum())
-    next(ends)
-    for epoch, seconds, top1 in zip(epochs["epoch"], ends, epochs["val/top1"], strict=True):
+    for epoch, seconds, top1 in epochs_of(folder, used):
         yield {"way": way, "seed": seed, "epoch": epoch, "recorded_in": commit_of(run)} | {
-            "seconds": round(seconds, 1), "top1": round(top1, 4)
+            "seconds": seconds, "top1": top1
         }  # fmt: skip
 
 

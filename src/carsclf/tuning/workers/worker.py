@@ -44,11 +44,11 @@ class Worker:
         try:
             made = _config(config)
             check_training(made)
-            settled = prepare(made)
-            _release()
-            return settled
+            return prepare(made)
         except mistakes() as error:
             return Failure(one_line(error), final=True)
+        finally:
+            _release()
 
     def advance(self, job: Job | None) -> Epoch | Failure:
         """The next finished epoch of a new job, or of the one it has."""
