@@ -14,6 +14,7 @@ import importlib
 import itertools
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,7 +36,9 @@ class Api(litserve.LitAPI):
     def decode_request(self, request): return Image.open(io.BytesIO(request['image'].file.read()))
     def predict(self, pictures): return self.model.predict(list(pictures))
     def encode_response(self, said): return {{'predicted': said.predicted}}
-litserve.LitServer(Api(max_batch_size=32, batch_timeout=0.005), accelerator='cpu').run(port={port})
+if __name__ == '__main__':
+    api = Api(max_batch_size=32, batch_timeout=0.005)
+    litserve.LitServer(api, accelerator='cpu').run(port={port}, generate_client_file=False)
 """
 RAY = """
 import io, time
@@ -61,6 +64,8 @@ def own_rate(run: str, cores: int, seconds: float) -> float:
     program = f"""
 import time, torch
 from carsclf.inference.predict import load_model
+from carsclf.machine.memory import keep_freed_memory
+keep_freed_memory()
 torch.set_num_threads({cores})
 model = load_model({run!r}, device='cpu')
 size = model.card.eval_transform['size']
@@ -103,14 +108,16 @@ def ours(run: str, cores: int) -> Iterator[str]:
 @contextmanager
 def peer(program: str, run: str, cores: int, port: int) -> Iterator[str]:
     """The address of another server of the same model."""
-    code = program.format(run=run, port=port)
     env = os.environ | {"OMP_NUM_THREADS": str(cores)}
-    child = subprocess.Popen([sys.executable, "-c", code], env=env)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        child.terminate()
-        child.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "server.py"  # its workers import it
+        file.write_text(program.format(run=run, port=port))
+        child = subprocess.Popen([sys.executable, str(file)], env=env, start_new_session=True)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(child.pid, signal.SIGTERM)
+            child.wait()
 
 
 async def load(

@@ -24,6 +24,7 @@ from carsclf.errors import CheckpointError, ConfigError
 from carsclf.files import atomic_write
 
 NOT_IN_CSV = "embedding"
+FILES = b"files"  # in a part's metadata: of which files it is
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,12 @@ class Parts:
             told = pq.read_schema(self.path(number)).metadata or {}
         except (OSError, pa.ArrowException):  # missing, or cut off with the power
             return False
-        return told.get(b"files") == _digest(files)
+        return told.get(FILES) == _digest(files)
 
     def write(self, number: int, files: Sequence[Path], rows: pa.Table) -> None:
-        kept = {**(rows.schema.metadata or {}), b"files": _digest(files)}
+        rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), FILES: _digest(files)})
         with atomic_write(self.path(number)) as temporary:
-            pq.write_table(rows.replace_schema_metadata(kept), temporary)
+            pq.write_table(rows, temporary, use_dictionary=_shown(rows.schema))
 
     def read(self, count: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The first `count` parts, one in memory at a time."""
@@ -90,11 +91,11 @@ class Parts:
 
     def finish(self, count: int, table: Path, rows_as: Path, schema: pa.Schema) -> None:
         """Writes the parquet `table` and the CSV `rows_as`, and removes the parts."""
-        shown = [name for name in schema.names if name != NOT_IN_CSV]
+        shown = _shown(schema)
         with (
             atomic_write(table) as whole,
             atomic_write(rows_as) as lines,
-            pq.ParquetWriter(whole, schema) as groups,
+            pq.ParquetWriter(whole, schema, use_dictionary=shown) as groups,
             lines.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
@@ -104,6 +105,11 @@ class Parts:
                 groups.write_table(part, row_group_size=max(1, len(part)))
                 writer.writerows(zip(*(part[name].to_pylist() for name in shown), strict=True))
         shutil.rmtree(self.folder)
+
+
+def _shown(schema: pa.Schema) -> Any:  # a list of names: pyarrow's stubs know only bool
+    """Names of the columns that the CSV has; only these repeat values, for parquet to pack."""
+    return [name for name in schema.names if name != NOT_IN_CSV]
 
 
 def _digest(files: Sequence[Path]) -> bytes:

@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from carsclf.models.pixels import stacked
 from carsclf.serving.deployment import Said, Served
 from carsclf.serving.refusal import Refusal
 from carsclf.serving.settings import Limits
@@ -63,22 +65,33 @@ class Waiting:
     answer: "asyncio.Future[Said]"
 
 
-class Batcher:
-    """One thread that runs the network on what waits: up to `max_batch` pictures of one model.
+def passes_at_once(device: torch.device) -> int:
+    """How many threads a network has: on a CPU two, of half the cores each.
 
-    It waits up to `max_delay` seconds after the first of them for others, though not where none is
+    While one waits for the interpreter, which also reads requests, the other computes. Measured:
+    benchmarks/serving.py.
+    """
+    return 2 if device.type == "cpu" and torch.get_num_threads() > 1 else 1
+
+
+class Batcher:
+    """Threads that run the network on what waits: up to `max_batch` pictures of one model each.
+
+    They wait up to `max_delay` seconds after the first of them for others, though not where none is
     on its way: a lone client is answered at once, and while the network works the next batch
-    gathers by itself.
+    gathers by itself. None takes more than its share of all that is to be answered, or the last
+    would wait for a batch of twice the size.
     """
 
-    def __init__(self, gate: Gate, max_batch: int, max_delay: float) -> None:
-        self._gate, self._most, self._delay = gate, max_batch, max_delay
+    def __init__(self, gate: Gate, max_batch: int, max_delay: float, passes: int = 1) -> None:
+        self._gate, self._most, self._delay, self._passes = gate, max_batch, max_delay, passes
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="network", daemon=True)
         self.answered = -math.inf  # when the network last did, by time.monotonic
 
     def start(self) -> None:
-        self._thread.start()
+        for _ in range(self._passes):
+            work = partial(self._work, torch.get_num_threads())
+            threading.Thread(target=work, name="network", daemon=True).start()
 
     def stop(self) -> None:
         self._queue.put(None)
@@ -91,17 +104,19 @@ class Batcher:
             self._queue.put(item)
         return asyncio.gather(*(item.answer for item in waiting))
 
-    def _work(self) -> None:
+    def _work(self, threads: int) -> None:
+        torch.set_num_threads(-(-threads // self._passes))  # of this thread
         item = self._queue.get()
         while item is not None:
             batch, item = self._gather(item)
             self._answer(batch)
             item = item or self._queue.get()
+        self._queue.put(None)  # for the next thread
 
     def _gather(self, first: Waiting) -> tuple[list[Waiting], Waiting | None]:
         """A batch, and what was taken from the queue but belongs to another model's."""
         batch, until = [first], time.monotonic() + self._delay
-        while len(batch) < self._most:
+        while len(batch) < min(self._most, -(-self._gate.pictures // self._passes)):
             try:
                 item = self._queue.get_nowait()
             except queue.Empty:
@@ -123,7 +138,7 @@ class Batcher:
     def _answer(self, batch: list[Waiting]) -> None:
         loop = batch[0].answer.get_loop()
         try:
-            said = batch[0].served.say(torch.stack([item.picture for item in batch]))
+            said = batch[0].served.say(stacked([item.picture for item in batch]))
             self.answered = time.monotonic()
         except Exception as error:  # of one batch; the next may fare better
             loop.call_soon_threadsafe(_fail, batch, error)

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from carsclf.errors import CarsclfError
 from carsclf.inference.predict import Prediction
 from carsclf.machine.devices import available_cores
+from carsclf.machine.memory import keep_freed_memory
 from carsclf.serving.answers import Answer, Pictured, Ranked
-from carsclf.serving.batching import Batcher, Gate
+from carsclf.serving.batching import Batcher, Gate, passes_at_once
 from carsclf.serving.database import Database
 from carsclf.serving.deployment import Deployment, Said, Served
 from carsclf.serving.evaluations import Evaluation, keep_evaluations
@@ -35,16 +36,18 @@ FRESH = 5.0  # seconds for which an answer shows that the model answers
 class Service:
     """Made from settings alone, so that replicas make their own. Raises CarsclfError.
 
-    Decoding has a thread for each core, the network one, the spool one, the database one; the event
-    loop does none of that work.
+    Decoding has a thread for each core, the network one or two, the spool one, the database one;
+    the event loop does none of that work.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        keep_freed_memory()  # the network works on batch after batch of one size
         self.log = PredictionLog(Database(settings.log), settings.spool, settings.photos)
         self.deployment = Deployment(settings.run, settings.device, self._note_model)
         self._gate = Gate(settings.limits)
-        self._batcher = Batcher(self._gate, settings.max_batch, settings.max_delay)
+        passes = passes_at_once(self.deployment.current.model.device)
+        self._batcher = Batcher(self._gate, settings.max_batch, settings.max_delay, passes)
         self._decoders = ThreadPoolExecutor(available_cores(), "decode")
         self._scribe = ThreadPoolExecutor(1, "spool")
 
