@@ -476,7 +476,7 @@ def test_tables_are_those_of_the_results(place: tuple[str, int]) -> None:
 FILES = {
     "speed": [
         "finetune_speed.csv", "loader.csv", "head_training.csv", "frozen_trials.csv",
-        "step_memory.csv", "shortcuts.csv",
+        "step_memory.csv", "bulk.csv", "serving.csv", "shortcuts.csv",
     ],
     "growing": ["frozen.csv", "rows.csv"],
 }  # fmt: skip

@@ -40,7 +40,7 @@ PROTOCOL = [
 ]
 FROZEN = [*PROTOCOL, "mode=freeze", "data.image_size=96"]
 ADDED = ["model.head=keep", "trainer.max_epochs=2"]  # the head begins where it nearly ends
-TUNED = [*PROTOCOL, "mode=finetune", "data.image_size=64"]
+TUNED = [*PROTOCOL, "mode=finetune", "data.image_size=128"]
 CONSTANT = ["schedule=constant", "optimizer.lr=0.0005", "optimizer.head_lr_factor=5"]
 KEPT = {
     "random head": ["model.head=random"],
