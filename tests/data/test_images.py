@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 
 from carsclf.data.images import check_crop, read_picture, unreadable
 from carsclf.data.samples import Sample
+from carsclf.data.transforms import Stored
 from carsclf.errors import ConfigError, DataError
 
 RED = np.zeros((20, 30, 3), np.uint8)
@@ -46,6 +49,21 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     assert saved(tmp_path / "a.jpg", Image.fromarray(RED), exif=exif).shape == (3, 30, 20)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [7, 31, 64])
+def test_colours_side_by_side_are_resized_to_the_same(
+    tmp_path: Path, size: int, interpolation: str
+) -> None:
+    """As planes of colours, which torch resizes by other code: packs and models are of both."""
+    noise = np.random.default_rng(0).integers(0, 256, (33, 41, 3), np.uint8)
+    picture = saved(tmp_path / "a.png", Image.fromarray(noise))
+    assert picture.stride()[0] == 1, "as decoded"
+    planes = resize(picture.contiguous(), [size, size], InterpolationMode(interpolation))
+    torch.testing.assert_close(
+        Stored("squash", size, interpolation)(picture), planes, rtol=0, atol=0
+    )
 
 
 def test_crop_with_margin_stays_inside(tmp_path: Path) -> None:
