@@ -45,10 +45,12 @@ COMMON = [
     *("data.split_seed=0", "data.image_size=96", "data.workers=0", "model.channels_last=true"),
     *("trainer.precision=32-true", "mode=freeze", "model=tf_efficientnet_lite0"),
 ]
+CARS = ["data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"]
 DATA = {
-    "cars": ["data=stanford_cars", "data.protocol=fractions", "data.test_fraction=0.2"],
     "scenes": ["data=folder"],
-    "audi and bmw": [],
+    "audi and bmw": CARS,
+    "cars": CARS,
+    "cars, 288 px": [*CARS, "data.image_size=288"],
 }
 
 
@@ -61,7 +63,7 @@ NOISE, FOLDS, COPIED = 0.05, 5, 100
 
 
 def opened(name: str, root: Path, weights: Path) -> tuple[CarsDataModule, Backbone, dict[str, Any]]:
-    own = [*(DATA[name] or DATA["cars"]), f"data.root={root}", f"model.weights={weights}"]
+    own = [*DATA[name], f"data.root={root}", f"model.weights={weights}"]
     if name == "audi and bmw":
         own.append(f"data.classes={json.dumps(two_makes(root))}")
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -183,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name in ("cars", "scenes", "weights", "folder"):
         parser.add_argument(name, type=lambda text: Path(text).resolve())
-    parser.add_argument("--seeds", type=int, default=3, help="of all cars")
+    parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
     commit = str(git_commit())[:7]
 
@@ -191,14 +193,14 @@ def main() -> None:
         pd.DataFrame(rows).assign(recorded_in=commit).to_csv(asked.folder / name, index=False)
 
     noisy: list[dict] = []
-    for name in ("scenes", "audi and bmw", "cars"):
+    for name in DATA:
         root = asked.scenes if name == "scenes" else asked.cars
         data, backbone, rows = opened(name, root, asked.weights)
         if name == "cars":
             results, own = copies(data, backbone, rows)
             write("copies.csv", results)
             write("pairs.csv", own)
-        for seed in range(asked.seeds if name == "cars" else 3):
+        for seed in range(asked.seeds):
             noisy += labels(name, data, rows, seed)
             write("results.csv", noisy)
 
