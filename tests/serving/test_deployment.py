@@ -217,7 +217,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "batch": (["max_batch=0"], "max_batch=0: expected"),
     "waiting": (["limits.waiting=4"], "limits.images=32 exceeds limits.waiting=4"),
     "megabytes": (["limits.megabytes=200"], "exceeds limits.request_megabytes=100"),
-    "log": (["log=log.sqlite"], "log=log.sqlite: expected sqlite:///<file>"),
+    "log": (["log=sqlite:/log.sqlite"], "log=sqlite:/log.sqlite: expected an SQLite file"),
     "group": (["serving=cloud"], "Could not find 'serving/cloud'"),
     "host": (["host=no.such.host.invalid"], "cannot be listened on"),
     "folder": (["folder=runs/train/one/model.json"], "give another place with folder="),

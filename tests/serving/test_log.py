@@ -265,8 +265,8 @@ def test_large_spools_are_read_in_parts_and_given_back(
 
 
 def test_logs_that_cannot_be(tmp_path: Path) -> None:
-    for log in ("", "log.sqlite", "mysql://host/log", "sqlite://", "sqlite:///:memory:"):
-        with pytest.raises(ConfigError, match="expected sqlite:///<file> or postgresql://"):
+    for log in ("", "mysql://host/log", "sqlite://", "sqlite:///:memory:", "sqlite:/log.sqlite"):
+        with pytest.raises(ConfigError, match="expected an SQLite file, sqlite:///<file> or"):
             Database(log)
     odd = tmp_path / "größe?a=b #1 %20"
     odd.mkdir()

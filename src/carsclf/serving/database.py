@@ -30,6 +30,7 @@ from sqlalchemy.pool import NullPool
 from carsclf.errors import ConfigError
 from carsclf.serving.spool import Record
 
+EXPECTED = "expected an SQLite file, sqlite:///<file> or postgresql://<user>@<host>/<database>"
 SCHEMA = MetaData()
 MODELS = Table(
     "models",
@@ -86,7 +87,7 @@ class Database:
 
     @property
     def shown(self) -> str:
-        return self.engine.url.render_as_string(hide_password=True)
+        return shown_url(self.engine.url)
 
     @property
     def there(self) -> bool:
@@ -148,20 +149,41 @@ def masked(text: str) -> str:
     return PASSWORD.sub(r"\1:***@", text).partition("?")[0]
 
 
-def _engine(text: str) -> Engine:
+def log_url(text: str) -> URL:
+    """Of an SQLite file, or as it is; raises ConfigError for what is no address of a log."""
+    if "://" not in text:
+        if not text.strip() or re.match(r"\w+:/|.*:[^/]*@", text):  # a URL that was mistyped
+            raise ConfigError(f"log={masked(text)}: {EXPECTED}")
+        return URL.create("sqlite", database=str(Path(text).expanduser()))
     try:
         url = make_url(text)
-    except errors.ArgumentError:
+        kind = url.get_backend_name()
+    except (errors.ArgumentError, ValueError):
+        raise ConfigError(f"log={masked(text)}: {EXPECTED}") from None
+    if kind not in ("sqlite", "postgresql", "postgres"):
+        raise ConfigError(f"log={shown_url(url)}: {EXPECTED}")
+    if kind != "sqlite" and "@" in f"{url.host}{url.database}":
         raise ConfigError(
-            f"log={masked(text)}: expected sqlite:///<file> or postgresql://<user>@<host>/<database>"
-        ) from None
-    kind = url.get_backend_name()
-    if kind == "sqlite" and url.database not in (None, "", ":memory:"):
+            f"log={masked(text)}: in a password @ is written %40, / %2F and : %3A; {EXPECTED}"
+        )
+    if kind == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ConfigError(f"log={masked(text)}: {EXPECTED}")
+    return url
+
+
+def shown_url(url: URL) -> str:
+    """Without password, and without what follows `?`, where one may stand too."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _engine(text: str) -> Engine:
+    url = log_url(text)
+    if url.get_backend_name() == "sqlite":
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 10})
         event.listen(engine, "connect", _write_ahead)
         return engine
-    if kind not in ("postgresql", "postgres"):
-        raise ConfigError(f"log={masked(text)}: expected sqlite:///<file> or postgresql://...")
     url = url.set(drivername="postgresql+psycopg")
     return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
 

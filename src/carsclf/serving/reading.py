@@ -1,21 +1,18 @@
 """A prediction log that is only read: it may be written to meanwhile, and is never changed."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, create_engine, inspect, make_url
+from sqlalchemy import URL, Connection, create_engine, inspect
 from sqlalchemy import exc as errors
 from sqlalchemy.pool import NullPool
 
-from carsclf.errors import ConfigError, DataError
-from carsclf.serving.database import SCHEMA, masked
-
-EXPECTED = "expected an SQLite file, sqlite:///<file> or postgresql://<user>@<host>/<database>"
+from carsclf.errors import DataError
+from carsclf.serving.database import SCHEMA, log_url, shown_url
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,8 @@ class OpenLog:
 def open_log(text: str) -> Iterator[OpenLog]:
     """The log behind a path or URL. Raises ConfigError for what is no address, DataError for what
     cannot be read or is no prediction log."""
-    url = _url(text)
-    shown = _shown(url)
+    url = log_url(text)
+    shown = shown_url(url)
     engine = create_engine(_read_only(url), poolclass=NullPool, connect_args=_patience(url))
     try:
         with engine.connect() as connection:
@@ -50,34 +47,13 @@ def open_log(text: str) -> Iterator[OpenLog]:
         engine.dispose()
 
 
-def _url(text: str) -> URL:
-    if "://" not in text:
-        if re.match(r"\w+:/|[^/]*:[^/]*@", text):  # a URL that was mistyped
-            raise ConfigError(f"log={masked(text)}: {EXPECTED}")
-        return URL.create("sqlite", database=text)
-    try:
-        url = make_url(text)
-        kind = url.get_backend_name()
-    except (errors.ArgumentError, ValueError):
-        raise ConfigError(f"log={masked(text)}: {EXPECTED}") from None
-    if kind not in ("sqlite", "postgresql", "postgres"):
-        raise ConfigError(f"log={_shown(url)}: {EXPECTED}")
-    if kind != "sqlite" and "@" in f"{url.host}{url.database}":
-        raise ConfigError(
-            f"log={masked(text)}: in a password @ is written %40, / %2F and : %3A; {EXPECTED}"
-        )
-    if kind == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ConfigError(f"log={_shown(url)}: {EXPECTED}")
-    return url
-
-
 def _read_only(url: URL) -> URL:
     if url.get_backend_name() != "sqlite":
         return url.set(drivername="postgresql+psycopg")
     path = Path(str(url.database)).expanduser().absolute()
     if not path.is_file():
         raise DataError(
-            f"log={_shown(url)}: there is no such file; the service writes <folder>/log.sqlite, "
+            f"log={shown_url(url)}: there is no such file; the service writes <folder>/log.sqlite, "
             "by default runs/serve/log.sqlite"
         )
     mode = {"mode": "ro", "uri": "true"}
@@ -103,13 +79,6 @@ def _check(connection: Connection, shown: str) -> None:
         columns = {column["name"] for column in inspector.get_columns(name)}
         if missing := sorted(set(table.columns.keys()) - columns):
             raise DataError(f"log={shown}: its table {name} has no column {', '.join(missing)}")
-
-
-def _shown(url: URL) -> str:
-    """Without password, and without what follows `?`, where one may stand too."""
-    if url.get_backend_name() == "sqlite":
-        return str(url.database)
-    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _cause(error: errors.SQLAlchemyError, url: URL) -> str:

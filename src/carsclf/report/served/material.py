@@ -70,17 +70,12 @@ class Material:
         made.commands(
             [
                 "# said.csv: request_id,true_class,who[,image,note]",
-                f"python serve.py evaluations=said.csv {argument('log', as_url(self.shown))}",
+                f"python serve.py evaluations=said.csv {argument('log', self.shown)}",
             ],
             "True classes are told to POST /evaluations of the service, or from a file. A random "
             "draw of the predictions tells more than those that somebody stumbled upon:",
         )
         return True
-
-
-def as_url(shown: str) -> str:
-    """As serve.py takes it."""
-    return shown if "://" in shown else f"sqlite:///{shown}"
 
 
 def read_material(
