@@ -64,8 +64,6 @@ def own_rate(run: str, cores: int, seconds: float) -> float:
     program = f"""
 import time, torch
 from carsclf.inference.predict import load_model
-from carsclf.machine.memory import keep_freed_memory
-keep_freed_memory()
 torch.set_num_threads({cores})
 model = load_model({run!r}, device='cpu')
 size = model.card.eval_transform['size']

@@ -29,7 +29,8 @@ KINDS = {
         "lite0": [*TUNED, "optimizer.lr=2e-3"],
         "lite2": [*TUNED, "optimizer.lr=1.5e-3", "model=tf_efficientnet_lite2"],
         "mobilenetv2": [
-            *(*TUNED, "optimizer.lr=5e-4", "model=mobilenetv2_100"),
+            *TUNED,
+            *("optimizer.lr=5e-4", "model=mobilenetv2_100"),
             "trainer.precision=bf16-mixed",  # the quicker for it, on cores that have it
         ],
     },

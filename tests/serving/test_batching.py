@@ -35,7 +35,7 @@ def test_a_batch_is_of_one_model() -> None:
             for i, name in enumerate("aabaaaabb")
         ]
         batcher.stop()
-        batcher._work(1)  # ends at the stop, having answered all before it
+        batcher._work()  # ends at the stop, having answered all before it
         return await asyncio.wait_for(asyncio.gather(*asked), 10)
 
     told = asyncio.run(scene())
@@ -62,7 +62,7 @@ def test_each_of_two_threads_takes_its_half() -> None:
     async def scene() -> None:
         asked = batcher.predict(model, [torch.zeros(3, 1, 1)] * 7)
         batcher.stop()
-        batcher._work(threads)
+        batcher._work()
         await asyncio.wait_for(asked, 10)
 
     try:

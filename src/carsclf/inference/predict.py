@@ -138,7 +138,6 @@ class TrainedModel:
         interpreter), one batch ahead of the network.
         """
         _note_boxes(self.card.crop)
-        keep_freed_memory()
         ahead = deque[list[Future[list[torch.Tensor | DataError]]]]()
         pool = ThreadPoolExecutor(available_cores())
         try:
@@ -192,11 +191,13 @@ def load_model(
 ) -> TrainedModel:
     """The model of a run folder; needs only `model.json` and `model.safetensors`.
 
-    Raises CheckpointError for a folder without them, an unfinished run, or damaged files.
+    From here on the process keeps the memory that batches free. Raises CheckpointError for a folder
+    without them, an unfinished run, or damaged files.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    keep_freed_memory()
     files = RunFolder(folder)
     files.refuse_gan()
     card = _card(files)

@@ -18,9 +18,8 @@ def keep_freed_memory() -> None:
     glibc returns blocks above 32 MB to the system as soon as they are free, and gets them back a
     zeroed page at a time. Of a thread with a place of its own to allocate from that holds for all
     above 64 MB, whatever it is told: threads that start from now on share one place. Another C
-    library is left as it is. With deterministic algorithms torch
-    fills all new memory with NaN, to show who reads what nobody wrote; nothing here does.
-    Measured: benchmarks/step_memory.py.
+    library is left as it is. With deterministic algorithms torch fills all new memory with NaN, to
+    show who reads what nobody wrote; nothing here does. Measured: benchmarks/step_memory.py.
     """
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     with contextlib.suppress(OSError, AttributeError):

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
@@ -85,13 +84,13 @@ class Batcher:
 
     def __init__(self, gate: Gate, max_batch: int, max_delay: float, passes: int = 1) -> None:
         self._gate, self._most, self._delay, self._passes = gate, max_batch, max_delay, passes
+        self._cores = -(-torch.get_num_threads() // passes)  # of each
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self.answered = -math.inf  # when the network last did, by time.monotonic
 
     def start(self) -> None:
         for _ in range(self._passes):
-            work = partial(self._work, torch.get_num_threads())
-            threading.Thread(target=work, name="network", daemon=True).start()
+            threading.Thread(target=self._work, name="network", daemon=True).start()
 
     def stop(self) -> None:
         self._queue.put(None)
@@ -104,8 +103,8 @@ class Batcher:
             self._queue.put(item)
         return asyncio.gather(*(item.answer for item in waiting))
 
-    def _work(self, threads: int) -> None:
-        torch.set_num_threads(-(-threads // self._passes))  # of this thread
+    def _work(self) -> None:
+        torch.set_num_threads(self._cores)  # of this thread
         item = self._queue.get()
         while item is not None:
             batch, item = self._gather(item)

@@ -15,7 +15,6 @@ from starlette.requests import Request
 from carsclf.errors import CarsclfError
 from carsclf.inference.predict import Prediction
 from carsclf.machine.devices import available_cores
-from carsclf.machine.memory import keep_freed_memory
 from carsclf.serving.answers import Answer, Pictured, Ranked
 from carsclf.serving.batching import Batcher, Gate, passes_at_once
 from carsclf.serving.database import Database
@@ -42,7 +41,6 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        keep_freed_memory()  # the network works on batch after batch of one size
         self.log = PredictionLog(Database(settings.log), settings.spool, settings.photos)
         self.deployment = Deployment(settings.run, settings.device, self._note_model)
         self._gate = Gate(settings.limits)
