@@ -13,7 +13,7 @@ from pathlib import Path
 from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, tested, trained
 
 COMMON = [
-    *("model=tf_efficientnet_lite0", "data.image_size=96", "data.split_seed=0", "data.workers=0"),
+    *("model=tf_efficientnet_lite0", "data.image_size=72", "data.split_seed=0", "data.workers=0"),
     *("model.channels_last=true", "trainer.precision=32-true", "look=false"),
 ]
 DATA = {
@@ -23,6 +23,7 @@ DATA = {
     ],
     "scenes": ["data=folder", "trainer.max_epochs=4"],
 }
+HALF = [*SHORTCUT, "data.image_size=144"]
 TRICKS = {
     "none": [],
     "mixup": ["mixing=mixup", "mixing.alpha=0.1"],
@@ -44,10 +45,12 @@ TRICKS = {
     "schedule_free": ["optimizer=schedule_free"],
     "layer_decay": ["optimizer.layer_decay=0.75"],
     "unfreezing": ["unfreezing=gradual"],
-    "resizing": ["resizing=progressive", "resizing.sizes=[64,80]"],
+    "resizing": ["resizing=progressive", "resizing.sizes=[48,60]"],
     # of several together: what may cost up to twice the time of none
-    "grown to 160 px": ["data.image_size=160", "resizing=progressive", "resizing.sizes=[96,128]"],
-    "half frozen, 208 px": SHORTCUT,
+    "grown to 112 px": ["data.image_size=112", "resizing=progressive", "resizing.sizes=[72,96]"],
+    "half frozen, 144 px": HALF,
+    "half frozen, 144 px, rand": [*HALF, "augmentation=rand"],
+    "half frozen, 144 px, ema": [*HALF, "averaging=ema", "averaging.decay=0.99"],
 }
 COLUMNS = (
     *("data", "trick", "seed", "val_top1", "test_top1", "seconds", "cpu_seconds"),

@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,12 @@ from carsclf.files import write_json
 from tests.advising.conftest import candidate, head
 
 stage = sys.modules["carsclf.advising.choose"]
+
+
+@pytest.fixture(autouse=True)
+def no_time_passes(monkeypatch):
+    """While a test runs: what fits within some seconds must not hang on how busy a machine is."""
+    monkeypatch.setattr("carsclf.advising.ledger.time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 def choice(network: str, mode: str, top1: float, half: float, **values) -> Choice:
