@@ -112,6 +112,8 @@ def test_gate_from_training_to_verdict(
     assert said.class_names[-1] == "class 9"
     assert not said.right[-1]
     assert len(said.ids) == 9
+    assert command("evaluate.py", f"run={run}", "reference=more", "worst=0", "tta=flip") == 0
+    assert "flip: 2 views of each picture: 2 x the network's time; " in capfd.readouterr().out
 
     asked = ["gate.py", f"candidate={run}", "device=cpu", "workers=0"]
     assert command(*asked) == 0

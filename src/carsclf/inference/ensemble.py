@@ -1,7 +1,6 @@
 """Several trained runs as one model: their predictions of a split, combined and compared."""
 
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -139,10 +138,7 @@ def read_members(runs: Sequence[Path], names: Sequence[str], how: How) -> dict[s
         files = RunFolder(run)
         if not files.predictions(how.part).is_file():
             print(f"{name}: predicting {how.part}")
-            opened, began = open_run(run, how), time.perf_counter()
-            write(predict_split(opened, how), files, how.part)
-            if opened.views:
-                print(opened.views.cost(time.perf_counter() - began))
+            write(predict_split(open_run(run, how), how), files, how.part)
         said[name] = Predictions.read(files.predictions(how.part))
         refuse_leaked(said[name].leak, f"runs: {name}")
     return said

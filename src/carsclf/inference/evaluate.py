@@ -1,6 +1,5 @@
 """`evaluate.py`: what a trained model says of one split, and how right it is."""
 
-import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -68,16 +67,13 @@ def check_asked(config: DictConfig) -> None:
 def evaluate_run(folder: Path, how: How, most: int) -> dict[str, float]:
     """Writes what a run says of a split into its folder, with its worst mistakes; prints it."""
     opened = open_run(folder, how)
-    began = time.perf_counter()
     predictions = predict_split(opened, how)
-    seconds = time.perf_counter() - began
     files, samples = opened.files, opened.data.splits[how.split]
     values = write(predictions, files, how.part)
     if most:
         show_worst(predictions, samples, files, how.part, most)
-    views = [opened.views.cost(seconds)] if opened.views else []
     place = f"predictions: {files.predictions(how.part)}"
-    print_metrics(Run.read(files.run), predictions, how.split, *views, place)
+    print_metrics(Run.read(files.run), predictions, how.split, place)
     return values
 
 

@@ -18,8 +18,8 @@ from carsclf.data.samples import Sample, absolute, list_some
 from carsclf.data.views import Views
 from carsclf.data.withhold import HELD, Withheld, kept_for, withheld
 from carsclf.errors import CheckpointError, ConfigError, DataError, mistakes, one_line
-from carsclf.inference.predict import TrainedModel, load_model, predict
-from carsclf.inference.split import How, mean_of_views, open_run
+from carsclf.inference.predict import TrainedModel, load_model
+from carsclf.inference.split import How, open_run, predict_photos
 from carsclf.models.weights import NAMED
 from carsclf.options.command_line import argument, say_next
 from carsclf.options.kinds import checked
@@ -84,7 +84,7 @@ def judge(run: Path, reference: ReferenceSet, how: How) -> tuple[Predictions, li
                           seed=0, workers=workers, **own)  # fmt: skip
     views = Views(model.transform, how.tta) if how.tta else None
     loader = data.loader_of(samples, batch_size=how.batch_size, transform=views)
-    said = predict(mean_of_views(model) if views else model, loader, samples, names, title="photos")
+    said = predict_photos(model, views, loader, samples, names)
     none = np.zeros((len(samples), len(lacking)), np.float32)
     return Predictions(
         ids=said.ids,

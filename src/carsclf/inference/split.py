@@ -1,6 +1,7 @@
 """One split through one trained model: of a run that is evaluated, or of an ensemble's member."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from carsclf.data.datamodule import CarsDataModule
 from carsclf.data.exclude import changed
 from carsclf.data.photos_of_run import data_of_run
 from carsclf.data.reference import NOTE, check_same
+from carsclf.data.samples import Sample
 from carsclf.data.views import Views
 from carsclf.errors import CheckpointError, ConfigError, DataError
 from carsclf.files import atomic_write
@@ -95,10 +97,24 @@ def predict_split(run: OpenRun, how: How) -> Predictions:
     """What the model says of each photo of the split; of several views, their mean."""
     samples = run.data.splits[how.split]
     loader = run.data.loader_of(samples, batch_size=how.batch_size, transform=run.views)
-    forward = run.model if run.views is None else mean_of_views(run.model)
     wholes = run.data.wholes
-    said = predict(forward, loader, wholes.samples(samples), wholes.names, title="photos")
+    said = predict_photos(run.model, run.views, loader, wholes.samples(samples), wholes.names)
     return replace(said, leak=run.model.card.leak)
+
+
+def predict_photos(
+    model: TrainedModel,
+    views: Views | None,
+    loader: Iterable[Batch],
+    samples: Sequence[Sample],
+    names: list[str],
+) -> Predictions:
+    """What the model says of a loader's pictures; of several views the mean, and what they cost."""
+    began = time.perf_counter()
+    said = predict(mean_of_views(model) if views else model, loader, samples, names, title="photos")
+    if views:
+        print(views.cost(time.perf_counter() - began))
+    return said
 
 
 def mean_of_views(model: Callable[[Batch], torch.Tensor]) -> Callable[[Batch], torch.Tensor]:

@@ -236,7 +236,7 @@ class Either(Kind):
 
     def __init__(self, *kinds: Kind) -> None:
         self.kinds = kinds
-        self.expected = ", or ".join(kind.expected for kind in kinds)
+        self.expected = ", or ".join(dict.fromkeys(kind.expected for kind in kinds))
 
     def read(self, value: Any) -> Any:
         for kind in self.kinds:
