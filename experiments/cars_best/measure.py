@@ -4,8 +4,8 @@
 
 <weights> is a folder with the three files of ImageNet weights. A training that was stopped goes on,
 one that is finished is not repeated; `--jobs` of them side by side share the cores. Then each
-member, and the mean of each kind's members, is looked at on validation and on test, plain and with
-flips; what is reported on test is what validation prefers.
+member and each mean of members that are there is looked at on validation and on test, plain and
+with flips; what is reported on test is what validation prefers.
 """
 
 import os
@@ -29,23 +29,23 @@ HALF = [
 ]
 """In an ensemble beside one that was trained whole: a third of its time, other mistakes."""
 FROZEN = [*PROTOCOL, "data.image_size=320", "mode=freeze"]
-KINDS = {
-    "fine-tuned": {
-        "lite0": ["experiment=cars_best", "optimizer.lr=2e-3"],
-        "lite2_half": [*HALF, "model=tf_efficientnet_lite2", "optimizer.lr=1e-3"],
-        "mobilenetv2_half": [
-            *HALF,
-            *("model=mobilenetv2_100", "optimizer.lr=4e-4"),
-            "trainer.precision=bf16-mixed",  # the quicker for it, on cores that have it
-        ],
-    },
-    "frozen": {
-        "frozen_lite0": [*FROZEN, "model=tf_efficientnet_lite0"],
-        "frozen_lite2": [*FROZEN, "model=tf_efficientnet_lite2"],
-        "frozen_mobilenetv2": [*FROZEN, "model=mobilenetv2_100"],
-    },
+MEMBERS = {
+    "lite0": ["experiment=cars_best", "optimizer.lr=2e-3"],
+    "lite2_half": [*HALF, "model=tf_efficientnet_lite2", "optimizer.lr=1e-3"],
+    "mobilenetv2_half": [
+        *HALF,
+        *("model=mobilenetv2_100", "optimizer.lr=4e-4"),
+        "trainer.precision=bf16-mixed",  # the quicker for it, on cores that have it
+    ],
+    "frozen_lite0": [*FROZEN, "model=tf_efficientnet_lite0"],
+    "frozen_lite2": [*FROZEN, "model=tf_efficientnet_lite2"],
+    "frozen_mobilenetv2": [*FROZEN, "model=mobilenetv2_100"],
 }
-MEMBERS = {name: (kind, told) for kind, of in KINDS.items() for name, told in of.items()}
+MEANS = {
+    "mean of two": ["lite0", "lite2_half"],
+    "mean of three": ["lite0", "lite2_half", "mobilenetv2_half"],
+    "mean of the frozen": ["frozen_lite0", "frozen_lite2", "frozen_mobilenetv2"],
+}
 COLUMNS = ("entry", "views", "split", "images", "top1", "low", "high", "seconds", "recorded_in")
 
 
@@ -94,18 +94,17 @@ def main() -> None:
     threads = max(1, (os.cpu_count() or 1) // asked.jobs)
 
     def train(name: str) -> None:
-        told = [f"data.root={asked.cars}", *MEMBERS[name][1]]
+        told = [f"data.root={asked.cars}", *MEMBERS[name]]
         trained_on_and_on(runs / name, told, asked.weights, threads)
 
     with ThreadPoolExecutor(asked.jobs) as pool:
         list(pool.map(train, asked.members))
     entries = {name: (runs / name, [f"run={runs / name}"]) for name in asked.members}
-    for kind in KINDS:
-        members = [runs / name for name in asked.members if MEMBERS[name][0] == kind]
-        if len(members) > 1:
-            folder = runs / f"mean-{kind}"
-            told = [f"runs=[{','.join(map(os.fspath, members))}]", f"folder={folder}"]
-            entries[f"mean, {kind}"] = (folder, told)
+    for name, of in MEANS.items():
+        if set(of) <= set(asked.members):
+            members = ",".join(os.fspath(runs / member) for member in of)
+            folder = runs / name.replace(" ", "-")
+            entries[name] = (folder, [f"runs=[{members}]", f"folder={folder}"])
     table = Rows(asked.out, COLUMNS, 3)
     commit = commit_of(Run.read(RunFolder(runs / asked.members[0]).run))
     for split in ("val", "test"):
