@@ -99,16 +99,16 @@ def main() -> None:
 
     with ThreadPoolExecutor(asked.jobs) as pool:
         list(pool.map(train, asked.members))
-    entries = {name: (runs / name, [f"run={runs / name}"]) for name in asked.members}
+    entries = {name: (runs / name, runs / name, [f"run={runs / name}"]) for name in asked.members}
     for name, of in MEANS.items():
         if set(of) <= set(asked.members):
             members = ",".join(os.fspath(runs / member) for member in of)
             folder = runs / name.replace(" ", "-")
-            entries[name] = (folder, [f"runs=[{members}]", f"folder={folder}"])
+            entries[name] = (folder, runs / of[-1], [f"runs=[{members}]", f"folder={folder}"])
     table = Rows(asked.out, COLUMNS, 3)
-    commit = commit_of(Run.read(RunFolder(runs / asked.members[0]).run))
     for split in ("val", "test"):
-        for entry, (folder, told) in entries.items():
+        for entry, (folder, trained, told) in entries.items():
+            commit = commit_of(Run.read(RunFolder(trained).run))
             for views in ("plain", "flip"):
                 if not table.has(entry, views, split):
                     table.add(judged(entry, folder, views, split, told) | {"recorded_in": commit})
