@@ -305,7 +305,7 @@ def tricks_on_a_card(folder: Path) -> Rows:
     return [row[:3] for row in tricks(folder, "card.csv")]
 
 
-def tricks(folder: Path, name: str = "results.csv") -> Rows:
+def tricks(folder: Path, name: str = "at_96px.csv") -> Rows:
     """Of each trick on cars, the first of them none: means over seeds."""
     table, rows, first = read(folder, name).query("data == 'cars'"), [], None
     for _, own in table.groupby("trick", sort=False):

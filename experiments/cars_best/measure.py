@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from carsclf.analysis.comparison import wilson
+from carsclf.machine.devices import available_cores
 from carsclf.records import Predictions, Run, RunFolder
 from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, used_by
 
@@ -91,7 +92,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
     runs = asked.out.parent / "runs"
-    threads = max(1, (os.cpu_count() or 1) // asked.jobs)
+    threads = max(1, available_cores() // asked.jobs)
 
     def train(name: str) -> None:
         told = [f"data.root={asked.cars}", *MEMBERS[name]]

@@ -9,11 +9,11 @@ one card; rows that are there are not made again. Test photos are never looked a
 import os
 
 from carsclf.records import Predictions, RunFolder
-from experiments.cars_best.measure import weights_for
+from experiments.cars_best.measure import MEMBERS, weights_for
 from experiments.measuring import Row, Rows, commit_of, parser_of, trained, used_by
 
 COMMON = ["look=false", "model.channels_last=true", "data.workers=1"]
-LITE0 = ["experiment=cars_best", "optimizer.lr=2e-3", "trainer.precision=bf16-mixed"]
+LITE0 = [*MEMBERS["lite0"], "trainer.precision=bf16-mixed"]
 """Grown to 288 px, trivial, 24 epochs."""
 LITE2 = [*LITE0, "optimizer.lr=1.5e-3", "model=tf_efficientnet_lite2"]
 MOBILE = [*LITE0, "optimizer.lr=5e-4", "model=mobilenetv2_100"]
