@@ -66,13 +66,23 @@ class Rows:
     def fill(
         self, keys: Iterable[tuple[Any, ...]], make: Callable[..., Row], jobs: int = 1
     ) -> None:
-        """Makes and adds the row of each key that is not there, `jobs` of them side by side."""
+        """Makes and adds the row of each key that is not there, `jobs` of them side by side.
+
+        One that fails is told, and those after it are made all the same.
+        """
+        failed: list[str] = []
 
         def one(key: tuple[Any, ...]) -> None:
-            self.add(make(*key))
+            try:
+                self.add(make(*key))
+            except (Exception, SystemExit) as error:
+                print(f"{key}: {error}", flush=True)
+                failed.append(str(key))
 
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(one, [key for key in keys if not self.has(*key)]))
+        if failed:
+            raise SystemExit(f"not made: {', '.join(failed)}; the same command tries them again")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ one card; rows that are there are not made again. Test photos are never looked a
 import os
 
 from carsclf.records import Predictions, RunFolder
-from experiments.cars_best.measure import MEMBERS, weights_for
+from experiments.cars_best.measure import HALF, MEMBERS, weights_for
 from experiments.measuring import Row, Rows, commit_of, parser_of, trained, used_by
 
 COMMON = ["look=false", "model.channels_last=true", "data.workers=1"]
@@ -18,6 +18,9 @@ LITE0 = [*MEMBERS["lite0"], "trainer.precision=bf16-mixed"]
 LITE2 = [*LITE0, "optimizer.lr=1.5e-3", "model=tf_efficientnet_lite2"]
 MOBILE = [*LITE0, "optimizer.lr=5e-4", "model=mobilenetv2_100"]
 LONGER = ["trainer.max_epochs=40"]
+MOBILE_HALF = MEMBERS["mobilenetv2_half"]
+LITE2_HALF = [*MEMBERS["lite2_half"], "trainer.precision=bf16-mixed"]
+LARGER = ["data.image_size=320"]
 RECIPES = {
     "lite0, grown to 256, trivial": [*LITE0, "data.image_size=256", "resizing.sizes=[144,200]"],
     "lite0, grown to 288, trivial": LITE0,
@@ -31,6 +34,12 @@ RECIPES = {
     "lite0, grown to 288, trivial, lr 1e-3": [*LITE0, "optimizer.lr=1e-3"],
     "lite0, grown to 288, trivial, lr 4e-3": [*LITE0, "optimizer.lr=4e-3"],
     "lite2, grown to 288, trivial, 40 epochs": [*LITE2, *LONGER],
+    "mobilenetv2, half frozen, 288": MOBILE_HALF,
+    "mobilenetv2, half frozen, 320": [*MOBILE_HALF, *LARGER],
+    "mobilenetv2, half frozen below blocks.2, 288": [*MOBILE_HALF, "mode.boundary=blocks.2"],
+    "lite0, half frozen, 288": [*HALF, "model=tf_efficientnet_lite0"],
+    "lite2, half frozen, 288": LITE2_HALF,
+    "lite2, half frozen, 320": [*LITE2_HALF, *LARGER],
 }
 COLUMNS = (
     *("recipe", "seed", "val_top1", "val_top1_flip", "images", "seconds"),

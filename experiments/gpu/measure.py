@@ -39,7 +39,7 @@ TRAINING_COLUMNS = (
     *("validation_seconds", "images_per_second", "share_waited", "recorded_in"),
 )
 EPOCH_COLUMNS = ("training", "seed", "epoch", "seconds", "top1")
-SHARES = {1: 1.0, 4: 0.25, 8: 0.125}
+SHARES = {8: 0.125, 4: 0.25, 1: 1.0}
 """Trials at once, and the share of the card that each gets."""
 TRIALS = [
     *("search=random", "search.budget=8", "search.trials=8", "search.final=0"),

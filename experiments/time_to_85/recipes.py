@@ -1,0 +1,79 @@
+"""Which recipe is quick: looked for on a card, on photos that the answer leaves out. See README.md.
+
+    python -m experiments.time_to_85.recipes <cars> <weights> <out.csv> [--jobs 6] [--seeds 0 1]
+
+<weights> is a folder with the files of ImageNet weights. Trained on what is neither held out by
+`measure.py` nor validation, judged on validation. One process each, several of them on one card,
+so how long they take says nothing of two cores; rows that are there are not made again.
+"""
+
+from experiments.cars_best.measure import weights_for
+from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, trained
+
+COMMON = [
+    *("data=stanford_cars", "data.protocol=fractions", "data.split_seed=0", "data.workers=0"),
+    # test is what measure.py holds out, and is not looked at here
+    *("data.val_fraction=0.2", "data.test_fraction=0.2", "reported=last", "look=false"),
+    "model.channels_last=true",
+]
+LITE0 = [*SHORTCUT, "model=tf_efficientnet_lite0", "trainer.precision=32-true"]
+MOBILE = [*SHORTCUT, "model=mobilenetv2_100", "trainer.precision=bf16-mixed", "optimizer.lr=6e-4"]
+RECIPES = {
+    "lite0": LITE0,
+    "lite0, 5 epochs": [*LITE0, "trainer.max_epochs=5"],
+    "lite0, 4 epochs": [*LITE0, "trainer.max_epochs=4"],
+    "lite0, 4 epochs, lr 2e-3": [*LITE0, "trainer.max_epochs=4", "optimizer.lr=2e-3"],
+    "lite0, 176 px": [*LITE0, "data.image_size=176"],
+    "lite0, 4 epochs, 240 px": [*LITE0, "trainer.max_epochs=4", "data.image_size=240"],
+    "lite0, blocks.4": [*LITE0, "mode.boundary=blocks.4"],
+    "lite0, blocks.4, 240 px": [*LITE0, "mode.boundary=blocks.4", "data.image_size=240"],
+    "mobilenetv2": MOBILE,
+    "mobilenetv2, lr 4e-4": [*MOBILE, "optimizer.lr=4e-4"],
+    "mobilenetv2, lr 1e-3": [*MOBILE, "optimizer.lr=1e-3"],
+    "mobilenetv2, lr 1.4e-3": [*MOBILE, "optimizer.lr=1.4e-3"],
+    "mobilenetv2, batch 32, lr 1e-3": [*MOBILE, "data.batch_size=32", "optimizer.lr=1e-3"],
+    "mobilenetv2, 5 epochs": [*MOBILE, "trainer.max_epochs=5"],
+    "mobilenetv2, 4 epochs": [*MOBILE, "trainer.max_epochs=4"],
+    "mobilenetv2, 8 epochs": [*MOBILE, "trainer.max_epochs=8"],
+    "mobilenetv2, 176 px": [*MOBILE, "data.image_size=176"],
+    "mobilenetv2, 240 px": [*MOBILE, "data.image_size=240"],
+    "mobilenetv2, 5 epochs, 240 px": [*MOBILE, "trainer.max_epochs=5", "data.image_size=240"],
+    "mobilenetv2, 288 px": [*MOBILE, "data.image_size=288"],
+    "mobilenetv2, 4 epochs, 288 px": [*MOBILE, "trainer.max_epochs=4", "data.image_size=288"],
+    "mobilenetv2, 1 view": [*MOBILE, "mode.views=1"],
+    "mobilenetv2, 3 views": [*MOBILE, "mode.views=3"],
+    "mobilenetv2, blocks.4": [*MOBILE, "mode.boundary=blocks.4"],
+    "mobilenetv2, blocks.4, 240 px": [*MOBILE, "mode.boundary=blocks.4", "data.image_size=240"],
+    "mobilenetv2, blocks.2": [*MOBILE, "mode.boundary=blocks.2"],
+}
+COLUMNS = ("recipe", "seed", "val_top1", "images", "epochs", "seconds", "device", "recorded_in")
+
+
+def main() -> None:
+    parser = parser_of(__doc__, "cars", "weights", "out", seeds=(0, 1))
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--jobs", type=int, default=6)
+    asked = parser.parse_args()
+
+    def one(recipe: str, seed: int) -> Row:
+        folder = asked.out.parent / "runs" / f"{recipe.replace(', ', '-').replace(' ', '_')}-{seed}"
+        told = RECIPES[recipe]
+        own = [f"data.root={asked.cars}", weights_for(told, asked.weights), f"seed={seed}"]
+        run, _ = trained(folder, *COMMON, *told, *own)
+        return {
+            "recipe": recipe,
+            "seed": seed,
+            "val_top1": round(run.metrics["val/top1"], 4),
+            "images": run.split_sizes["val"],
+            "epochs": run.epochs,
+            "seconds": round(run.seconds, 1),
+            "device": run.device,
+            "recorded_in": commit_of(run),
+        }
+
+    keys = ((recipe, seed) for seed in asked.seeds for recipe in asked.recipes)
+    Rows(asked.out, COLUMNS, 2).fill(keys, one, asked.jobs)
+
+
+if __name__ == "__main__":
+    main()
