@@ -125,6 +125,12 @@ def tested(folder: Path) -> tuple[float, Used]:
     return float(Predictions.read(RunFolder(folder).predictions("test")).right.mean()), used
 
 
+def weights_for(overrides: Sequence[str], files: Path) -> str:
+    """The override that begins with the ImageNet weights of the network that was chosen."""
+    network = next((o[6:] for o in overrides if o.startswith("model=")), "tf_efficientnet_lite0")
+    return f"model.weights={files / f'{network}.timm.safetensors'}"
+
+
 def epochs_of(folder: Path, used: Used) -> list[tuple[int, float, float]]:
     """Of each epoch its number, the second of the process in which it ended, and its accuracy.
 

@@ -16,7 +16,15 @@ from pathlib import Path
 from carsclf.analysis.comparison import wilson
 from carsclf.machine.devices import available_cores
 from carsclf.records import Predictions, Run, RunFolder
-from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, used_by
+from experiments.measuring import (
+    SHORTCUT,
+    Row,
+    Rows,
+    commit_of,
+    parser_of,
+    used_by,
+    weights_for,
+)
 
 COMMON = ["model.channels_last=true", "data.workers=0", "look=false"]
 PROTOCOL = [
@@ -48,12 +56,6 @@ MEANS = {
     "mean of the frozen": ["frozen_lite0", "frozen_lite2", "frozen_mobilenetv2"],
 }
 COLUMNS = ("entry", "views", "split", "images", "top1", "low", "high", "seconds", "recorded_in")
-
-
-def weights_for(overrides: Sequence[str], files: Path) -> str:
-    """The override that begins with the ImageNet weights of the network that was chosen."""
-    network = next((o[6:] for o in overrides if o.startswith("model=")), "tf_efficientnet_lite0")
-    return f"model.weights={files / f'{network}.timm.safetensors'}"
 
 
 def trained_on_and_on(folder: Path, overrides: Sequence[str], files: Path, threads: int) -> None:

@@ -9,8 +9,8 @@ one card; rows that are there are not made again. Test photos are never looked a
 import os
 
 from carsclf.records import Predictions, RunFolder
-from experiments.cars_best.measure import HALF, MEMBERS, weights_for
-from experiments.measuring import Row, Rows, commit_of, parser_of, trained, used_by
+from experiments.cars_best.measure import HALF, MEMBERS
+from experiments.measuring import Row, Rows, commit_of, parser_of, trained, used_by, weights_for
 
 COMMON = ["look=false", "model.channels_last=true", "data.workers=1"]
 LITE0 = [*MEMBERS["lite0"], "trainer.precision=bf16-mixed"]

@@ -13,11 +13,11 @@ from typing import Any
 
 from carsclf.training.finish import git_commit
 from experiments.measuring import Row, Rows, commit_of, epochs_of, parser_of, trained, used_by
-from experiments.time_to_85.measure import WAYS
+from experiments.time_to_85.measure import LITE0, WAYS
 
 COMMON = [
     *("data=stanford_cars", "data.protocol=fractions", "data.val_fraction=0.2"),
-    *("data.split_seed=0", "reported=last", "model=tf_efficientnet_lite0", "look=false"),
+    *("data.split_seed=0", "reported=last", "look=false"),
 ]
 FLOAT32 = ["trainer.precision=32-true", "model.channels_last=true"]
 SEVERAL = ("plain", "shortcut")
@@ -42,6 +42,7 @@ EPOCH_COLUMNS = ("training", "seed", "epoch", "seconds", "top1")
 SHARES = {8: 0.125, 4: 0.25, 1: 1.0}
 """Trials at once, and the share of the card that each gets."""
 TRIALS = [
+    *LITE0,
     *("search=random", "search.budget=8", "search.trials=8", "search.final=0"),
     *("data.image_size=96", "trainer.max_epochs=2", "data.workers=0", *FLOAT32),
     *("resources.cpu=2", "~space.data"),

@@ -3,11 +3,12 @@
     python -m experiments.time_to_85.measure <cars> <weights> <out.csv> [--seeds 0]
         [--ways ...] [--untimed] [--figure minutes.png]
 
-One training at a time, with two threads, in a process of its own; the machine should do nothing
-else. Each row is an epoch: wall-clock seconds since its process began, validation included, and how
-many of the held-out photos were right then. Epochs of one way take the same time whatever the seed,
-so further seeds may run with --untimed while the machine is busy: their seconds stay empty.
-Trainings that are there are not made again. fastai's row needs `pip install -e '.[bench]'`.
+<weights> is a folder with the files of ImageNet weights. One training at a time, with two threads,
+in a process of its own; the machine should do nothing else. Each row is an epoch: wall-clock
+seconds since its process began, validation included, and how many of the held-out photos were right
+then. Epochs of one way take the same time whatever the seed, so further seeds may run with
+--untimed while the machine is busy: their seconds stay empty. Trainings that are there are not made
+again. fastai's row needs `pip install -e '.[bench]'`.
 """
 
 import csv
@@ -30,19 +31,25 @@ from experiments.measuring import (
     parser_of,
     trained,
     used_by,
+    weights_for,
 )
 
 HERE = Path(__file__).parent
 PROTOCOL = [
     *("data=stanford_cars", "data.protocol=fractions", "data.val_fraction=0.2"),
     *("data.split_seed=0", "data.workers=0", "reported=last"),
-    *("model=tf_efficientnet_lite0", "model.channels_last=true", "trainer.precision=32-true"),
-    "look=false",
+    *("model.channels_last=true", "trainer.precision=32-true", "look=false"),
 ]
+LITE0 = ["model=tf_efficientnet_lite0"]
+HALF = [*LITE0, *SHORTCUT]
 WAYS = {
-    "plain": ["data.image_size=160", "trainer.max_epochs=12"],
-    "shortcut": SHORTCUT,
-    "shortcut, 3 views, 8 epochs": [*SHORTCUT, "mode.views=3", "trainer.max_epochs=8"],
+    "plain": [*LITE0, "data.image_size=160", "trainer.max_epochs=12"],
+    "shortcut": HALF,
+    "shortcut, 3 views, 8 epochs": [*HALF, "mode.views=3", "trainer.max_epochs=8"],
+    "shortcut of a MobileNetV2": [
+        *("model=mobilenetv2_100", "trainer.precision=bf16-mixed", *SHORTCUT),
+        *("data.image_size=240", "data.batch_size=32", "optimizer.lr=1e-3"),
+    ],
 }
 FASTAI = {"fastai": ("2e-3", "100"), "fastai, the rates of plain": ("2e-2", "5")}
 """`base_lr` and `lr_mult` of its `fine_tune`: its defaults, and what plain trains at."""
@@ -52,9 +59,10 @@ COLOURS = {"plain": PALE, **dict.fromkeys(FASTAI, MODE_COLOURS["finetune"])}
 COLUMNS: Sequence[str] = ("way", "seed", "epoch", "seconds", "top1", "recorded_in")
 
 
-def ours(way: str, seed: int, folder: Path, given: list[str]) -> Iterator[Row]:
+def ours(way: str, seed: int, folder: Path, cars: Path, weights: Path) -> Iterator[Row]:
     """Epochs of a run."""
-    run, used = trained(folder, *PROTOCOL, *given, *WAYS[way], f"seed={seed}", threads=2)
+    given = [f"data.root={cars}", weights_for(WAYS[way], weights), f"seed={seed}"]
+    run, used = trained(folder, *PROTOCOL, *WAYS[way], *given, threads=2)
     for epoch, seconds, top1 in epochs_of(folder, used):
         yield {"way": way, "seed": seed, "epoch": epoch, "recorded_in": commit_of(run)} | {
             "seconds": seconds, "top1": top1
@@ -65,7 +73,8 @@ def fastai(way: str, seed: int, folder: Path, cars: Path, weights: Path) -> Iter
     """Epochs of fastai's `fine_tune`, as its own script wrote them."""
     out = folder.with_suffix(".csv")
     script = str(HERE / "fine_tune.py")
-    used_by(script, *map(str, (cars, weights, seed, out)), *FASTAI[way], threads=2)
+    file = weights_for(LITE0, weights).removeprefix("model.weights=")
+    used_by(script, *map(str, (cars, file, seed, out)), *FASTAI[way], threads=2)
     commit = str(git_commit())[:7]
     with out.open() as lines:
         for row in csv.DictReader(lines):
@@ -102,16 +111,13 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
     rows = Rows(asked.out, COLUMNS, 2)
-    given = [f"data.root={asked.cars}", f"model.weights={asked.weights}"]
     for seed, way in product(asked.seeds, asked.ways):
         if rows.has(way, seed):
             continue
         folder = asked.out.parent / "runs" / f"{way}-{seed}"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if way in FASTAI:
-            made = fastai(way, seed, folder, asked.cars, asked.weights)
-        else:
-            made = ours(way, seed, folder, given)
+        make = fastai if way in FASTAI else ours
+        made = make(way, seed, folder, asked.cars, asked.weights)
         rows.add(*(row | ({"seconds": None} if asked.untimed else {}) for row in made))
     if asked.figure:
         draw(asked.out, asked.figure)

@@ -7,8 +7,7 @@
 so how long they take says nothing of two cores; rows that are there are not made again.
 """
 
-from experiments.cars_best.measure import weights_for
-from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, trained
+from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, trained, weights_for
 
 COMMON = [
     *("data=stanford_cars", "data.protocol=fractions", "data.split_seed=0", "data.workers=0"),
@@ -40,7 +39,6 @@ RECIPES = {
     "mobilenetv2, 5 epochs, 240 px": [*MOBILE, "trainer.max_epochs=5", "data.image_size=240"],
     "mobilenetv2, 288 px": [*MOBILE, "data.image_size=288"],
     "mobilenetv2, 4 epochs, 288 px": [*MOBILE, "trainer.max_epochs=4", "data.image_size=288"],
-    "mobilenetv2, 1 view": [*MOBILE, "mode.views=1"],
     "mobilenetv2, 3 views": [*MOBILE, "mode.views=3"],
     "mobilenetv2, blocks.4": [*MOBILE, "mode.boundary=blocks.4"],
     "mobilenetv2, blocks.4, 240 px": [*MOBILE, "mode.boundary=blocks.4", "data.image_size=240"],
