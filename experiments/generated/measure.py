@@ -7,12 +7,14 @@ Drawn cars (`data=rendered_cars`), their official test split, 64 px, one split f
 share of the training photos a GAN is trained on that share alone, for as many steps whatever the
 share; then a network without its pictures, without them for as many steps as with them, and with
 them. Each is one `train.py`, the networks' accuracy one `evaluate.py split=test`. GANs and rows
-that are there are not made again. <weights>: of tf_efficientnet_lite0, with a head of any width.
+that are there are not made again. A GAN takes all cores, the networks one each. <weights>: of
+tf_efficientnet_lite0, with a head of any width.
 """
 
 from itertools import product
 from pathlib import Path
 
+from carsclf.machine.devices import available_cores
 from carsclf.records import RunFolder
 from carsclf.training.gan_record import GanRun
 from experiments.measuring import Row, Rows, commit_of, parser_of, tested, trained, used_by
@@ -42,9 +44,10 @@ def train_gan(fraction: float, steps: int, runs: Path) -> Path:
         used_by("train.py", *own, "trainer.max_epochs=1", f"name={folder.name}-length")
         photos = GanRun.read(RunFolder(f"{folder}-length").run).split_sizes["train"]
         epochs = max(1, round(steps / -(-photos // 32)))
-        used_by("train.py", *own, f"trainer.max_epochs={epochs}", f"name={folder.name}")
+        length = f"trainer.max_epochs={epochs}"
+        used_by("train.py", *own, length, f"name={folder.name}", threads=available_cores())
     elif not files.run.is_file() or not GanRun.read(files.run).finished:
-        used_by("train.py", f"resume={folder}")
+        used_by("train.py", f"resume={folder}", threads=available_cores())
     return folder
 
 

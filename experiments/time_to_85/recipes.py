@@ -44,7 +44,7 @@ RECIPES = {
     "mobilenetv2, blocks.4, 240 px": [*MOBILE, "mode.boundary=blocks.4", "data.image_size=240"],
     "mobilenetv2, blocks.2": [*MOBILE, "mode.boundary=blocks.2"],
 }
-COLUMNS = ("recipe", "seed", "val_top1", "images", "epochs", "seconds", "device", "recorded_in")
+COLUMNS = ("recipe", "seed", "val_top1", "images", "epochs", "device", "recorded_in")
 
 
 def main() -> None:
@@ -64,7 +64,6 @@ def main() -> None:
             "val_top1": round(run.metrics["val/top1"], 4),
             "images": run.split_sizes["val"],
             "epochs": run.epochs,
-            "seconds": round(run.seconds, 1),
             "device": run.device,
             "recorded_in": commit_of(run),
         }

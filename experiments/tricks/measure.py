@@ -1,6 +1,7 @@
 """What each trick is worth alone, at equal training budget: see README.md.
 
     python -m experiments.tricks.measure <cars> <scenes> <weights> <out.csv> [--seeds 0 1]
+        [--tricks ...] [--figure effects.png]
 
 Each row is one `train.py` and one `evaluate.py split=test` of its run, in processes of their own,
 whose processor time the system tells (one thread each, so that other jobs beside it hardly
@@ -9,7 +10,12 @@ count). Rows that are there are not made again.
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+from matplotlib.figure import Figure
+
+from carsclf.figures.style import BAD, GOOD, GRID, INK, look, save
 from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, tested, trained
 
 COMMON = [
@@ -74,10 +80,37 @@ def measure(data: str, trick: str, seed: int, runs: Path, given: list[str]) -> R
     }
 
 
+def effects(table: pd.DataFrame) -> pd.DataFrame:
+    """Points on test beside the same seed of none, by (data, trick) and seed."""
+    shares: Any = 100 * table.set_index(["data", "trick", "seed"])["test_top1"].unstack()
+    beside = [shares.loc[(data, "none")] for data, _ in shares.index]
+    return shares - pd.DataFrame(beside, index=shares.index)
+
+
+def draw(out: Path, path: Path) -> None:
+    """Each seed's effect as a dot and their mean as a line, best on cars first."""
+    points = effects(pd.read_csv(out)).drop("none", level="trick")
+    order = points.loc["cars"].mean(axis=1).sort_values().index
+    with look():
+        figure = Figure(figsize=(7.2, 6.4), layout="constrained")
+        for axis, data in zip(figure.subplots(1, 2, sharey=True), DATA, strict=True):
+            for place, trick in enumerate(order):
+                own = points.loc[(data, trick)].dropna()
+                colour = GOOD if own.min() > 0 else BAD if own.max() < 0 else INK
+                axis.plot(own, [place] * len(own), "o", color=colour, markersize=3, alpha=0.5)
+                axis.plot([own.mean()] * 2, [place - 0.35, place + 0.35], color=colour, lw=2)
+            axis.axvline(0, color=INK, linewidth=0.8)
+            axis.set_yticks(range(len(order)), order)
+            axis.set_title(f"{data}: points beside none, same seed")
+            axis.grid(axis="x", color=GRID)
+        save(figure, path)
+
+
 def main() -> None:
     parser = parser_of(__doc__, "cars", "scenes", "weights", "out", seeds=(0, 1))
     parser.add_argument("--tricks", nargs="+", default=list(TRICKS))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
 
     def one(data: str, trick: str, seed: int) -> Row:
@@ -87,6 +120,8 @@ def main() -> None:
     every = product(asked.seeds, DATA, asked.tricks)
     keys = ((data, trick, seed) for seed, data, trick in every)
     Rows(asked.out, COLUMNS, 3).fill(keys, one, asked.jobs)
+    if asked.figure:
+        draw(asked.out, asked.figure)
 
 
 if __name__ == "__main__":
