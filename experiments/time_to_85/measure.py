@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from carsclf.figures.style import GRID, INK, MODE_COLOURS, PALE, label_ends, look, save
+from carsclf.figures.style import GRID, INK, MODE_COLOURS, PALE, label_ends, look, save, shade
 from carsclf.training.finish import git_commit
 from experiments.measuring import (
     SHORTCUT,
@@ -54,8 +54,13 @@ WAYS = {
 FASTAI = {"fastai": ("2e-3", "100"), "fastai, the rates of plain": ("2e-2", "5")}
 """`base_lr` and `lr_mult` of its `fine_tune`: its defaults, and what plain trains at."""
 GOAL = 0.85
-COLOURS = {"plain": PALE, **dict.fromkeys(FASTAI, MODE_COLOURS["finetune"])}
-"""The others are partly frozen."""
+COLOURS = {
+    **dict.fromkeys(WAYS, MODE_COLOURS["partial"]),
+    "plain": PALE,
+    "shortcut, 3 views, 8 epochs": shade("partial", "baseline"),
+    "shortcut of a MobileNetV2": MODE_COLOURS["freeze"],
+    **dict.fromkeys(FASTAI, MODE_COLOURS["finetune"]),
+}
 COLUMNS: Sequence[str] = ("way", "seed", "epoch", "seconds", "top1", "recorded_in")
 
 
@@ -90,7 +95,7 @@ def draw(out: Path, path: Path) -> None:
         axis, ends = figure.subplots(), []
         for way in dict.fromkeys(table["way"]):
             rows = table[table["way"] == way].to_dict("records")
-            colour = COLOURS.get(way, MODE_COLOURS["partial"])
+            colour = COLOURS[way]
             minutes, percent = zip(
                 *((r["seconds"] / 60, 100 * r["top1"]) for r in rows), strict=True
             )

@@ -12,7 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from carsclf.errors import ConfigError
+from carsclf.errors import CarsclfError, ConfigError
 from carsclf.records import Run, RunFolder
 from carsclf.training.checks import check_training
 from carsclf.training.run import fit
@@ -118,6 +118,20 @@ def test_the_suggestion_taken_is_as_if_it_had_been_given(
     fit(config_of(*tiny, f"optimizer.lr={lr}"), tmp_path / "given")
     one, two = (load_file(RunFolder(tmp_path / name).weights) for name in ("parts", "given"))
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
+def test_chance_is_told_and_is_not_taken(
+    tiny: list[str], config_of: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At such rates nothing is learned, and the loss is what the batches' pictures are."""
+    options = [*tiny, *SHORT[:1], "lr_finder.steps=30", "lr_finder.to=1e-6"]
+    rates_of(config_of(*options, "lr_finder.only=true"), tmp_path / "told")
+    assert "is chance: raise lr_finder.steps, or data.batch_size" in capfd.readouterr().err
+    with pytest.raises(CarsclfError, match="lr_finder.use=valley: .* is chance: raise"):
+        fit(config_of(*options, "lr_finder.use=valley"), tmp_path / "taken")
+    files = RunFolder(tmp_path / "taken")
+    assert files.rates_figure.is_file()
+    assert not files.rates.exists()
 
 
 def test_only_looking_leaves_a_figure_and_trains_nothing(

@@ -59,7 +59,7 @@ def test_offline_run_holds_everything(
 
 
 def test_a_found_rate_is_logged(tiny: list[str], config_of: Compose, tmp_path: Path) -> None:
-    finder = ["callbacks=lr_finder", "lr_finder.steps=20", "lr_finder.use=valley"]
+    finder = ["callbacks=lr_finder", "lr_finder.steps=40", "lr_finder.use=valley"]
     run = fit(config_of(*tiny, "logger=wandb", *finder), tmp_path / "found", on_epoch=until(1))
     (found,) = runs_in(tmp_path / "found")
     assert any("lr_finder" in key for key in logged(found))

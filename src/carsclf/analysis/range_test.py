@@ -9,6 +9,7 @@ RULES = ("valley", "steepest", "minimum")
 SMOOTHING = 0.98  # the weight of what was before in the smoothed loss, as fastai's
 LATEST = 5  # rates at the end that are left out: the loss explodes there
 FEWEST = 5  # rates that a suggestion is made of
+OF_TWO = 0.954  # the median difference of two normal variables, in deviations of one
 
 
 class Smoothed:
@@ -26,6 +27,19 @@ class Smoothed:
 def judged(table: pd.DataFrame, steps: int) -> pd.DataFrame:
     """The rows that rules look at: without the first tenth of `steps` and the LATEST few."""
     return table.iloc[steps // 10 : -LATEST]
+
+
+def hardly_falls(table: pd.DataFrame, steps: int) -> bool:
+    """Whether the smoothed loss falls by less than one batch's loss differs from the next's.
+
+    What rules find in such a table is chance. table: `loss` and `smoothed` of the rates tried.
+    """
+    table = judged(table, steps)
+    smoothed = table["smoothed"].to_numpy(float)
+    fall = (np.maximum.accumulate(smoothed) - smoothed).max()
+    # the median, as losses explode at the highest rates
+    differences = np.abs(np.diff(table["loss"].to_numpy(float)))
+    return bool(fall < np.median(differences) / OF_TWO)
 
 
 def suggestions(table: pd.DataFrame, steps: int) -> dict[str, float]:

@@ -5,9 +5,9 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from carsclf.analysis.range_test import RULES, judged, suggestions
+from carsclf.analysis.range_test import RULES, hardly_falls, judged, suggestions
 from carsclf.data.loaders import SplitLoaders
-from carsclf.errors import ConfigError
+from carsclf.errors import CarsclfError, ConfigError
 from carsclf.figures.rates import draw_range_test
 from carsclf.files import atomic_write
 from carsclf.options.kinds import plain
@@ -16,6 +16,12 @@ from carsclf.terminal import terminal
 from carsclf.training.modules import TransferModule
 from carsclf.training.range_test import range_test
 from carsclf.training.wandb_log import log_finder
+
+CHANCE = (
+    "the loss fell by less than it differs from batch to batch, so that what is suggested is "
+    "chance: raise lr_finder.steps, or data.batch_size"
+)
+FALLING = "the loss still falls at the highest rate: raise lr_finder.to"
 
 
 def find_rate(
@@ -27,17 +33,22 @@ def find_rate(
 ) -> tuple[DictConfig, pd.DataFrame]:
     """The configuration with the suggestion that `lr_finder.use` takes, and the range test's table.
 
-    Draws and tells what was found. Nothing else is changed, and nothing of the training.
+    Draws and tells what was found. Nothing else is changed, and nothing of the training. Raises
+    CarsclfError where a suggestion is to be taken that is chance.
     """
     finder = config.lr_finder
     lr, ends = config.optimizer.lr, {"low": finder["from"], "high": finder.to}
     table = range_test(module, inputs, trainer, lr=lr, **ends, steps=finder.steps)
     found = suggestions(table, finder.steps)
+    draw_range_test(judged(table, finder.steps), found, files.rates_figure)
+    chance = hardly_falls(table, finder.steps)
+    if chance and finder.use is not None:
+        raise CarsclfError(f"lr_finder.use={finder.use}: {CHANCE} ({files.rates_figure})")
     config = config.copy()
     if finder.use is not None:
         config.optimizer.lr = found[finder.use]
-    draw_range_test(judged(table, finder.steps), found, files.rates_figure)
-    _tell(found, finder.use, still_falling(table, finder.to))
+    doubts = {CHANCE: chance, FALLING: still_falling(table, finder.to)}
+    _tell(found, finder.use, [doubt for doubt, holds in doubts.items() if holds])
     if trainer.logger is not None:
         log_finder(files.rates_figure, found)
         trainer.logger.log_hyperparams(plain(config))
@@ -100,10 +111,8 @@ def told(found: dict[str, float]) -> str:
 
 
 @rank_zero_only
-def _tell(found: dict[str, float], use: str | None, falling: bool) -> None:
+def _tell(found: dict[str, float], use: str | None, doubts: list[str]) -> None:
     parts = [told(found)]
     if use is not None:
         parts.append(f"optimizer.lr={found[use]:g} is taken")
-    if falling:
-        parts.append("the loss still falls at the highest rate: raise lr_finder.to")
-    terminal(stderr=True, soft_wrap=True).print("; ".join(parts), highlight=False)
+    terminal(stderr=True, soft_wrap=True).print("; ".join([*parts, *doubts]), highlight=False)
