@@ -301,18 +301,32 @@ def told_apart(folder: Path) -> Rows:
     ]
 
 
-def tricks_on_a_card(folder: Path) -> Rows:
-    return [row[:3] for row in tricks(folder, "card.csv")]
+def tricks(folder: Path) -> Rows:
+    """Of each trick, the first of them none: on cars and on scenes, beside none; its seconds."""
+    card, cores = read(folder, "card.csv"), read(folder, "results.csv").query("data == 'cars'")
+    cost: Any = cores.groupby("trick")["cpu_seconds"].mean()
+    rows: Rows = []
+    for trick in dict.fromkeys(card["trick"]):
+        row: list[str] = []
+        for data in ("cars", "scenes"):
+            own: Any = card[card["data"] == data].set_index(["trick", "seed"])["test_top1"] * 100
+            beside = own[trick] - own["none"]
+            by_seed = ", ".join(f"{points:+.1f}" for points in beside)
+            row += [f"{own[trick].mean():.1f}"]
+            row += ["", ""] if trick == "none" else [by_seed, f"{beside.mean():+.1f}"]
+        timed = trick in cost.index
+        rows.append([*row, f"{cost[trick]:,.0f}" if timed else "–"])
+    return rows
 
 
-def tricks(folder: Path, name: str = "at_96px.csv") -> Rows:
-    """Of each trick on cars, the first of them none: means over seeds."""
-    table, rows, first = read(folder, name).query("data == 'cars'"), [], None
-    for _, own in table.groupby("trick", sort=False):
-        test, val = (100 * own[f"{split}_top1"].mean() for split in ("test", "val"))
-        beside = "" if first is None else f"{test - first:+.1f}"
-        first = test if first is None else first
-        rows.append([f"{test:.1f}", beside, f"{val:.1f}", f"{own['cpu_seconds'].mean():.0f}"])
+def generated(folder: Path) -> Rows:
+    """Of each way: pictures and epochs, and what came on test, by seed and on average."""
+    rows: Rows = []
+    for _, own in read(folder, "results.csv").groupby("way", sort=False):
+        first = own.iloc[0]
+        size = [f"{first[key]}" for key in ("photos", "made", "epochs")]
+        renamed = own.rename(columns={"test_top1": "top1"}).assign(split="test")
+        rows.append([*size, *seeds_of(renamed)])
     return rows
 
 
@@ -371,6 +385,15 @@ def best_classifiers(folder: Path) -> Rows:
 def best_recipes(folder: Path) -> Rows:
     table = read(folder, "recipes.csv")[["val_top1", "val_top1_flip"]]
     return [[f"{100 * share:.1f}" for share in row] for row in table.to_numpy()]
+
+
+def quick_recipes(folder: Path) -> Rows:
+    """Of each, by seed and on average."""
+    rows = []
+    for _, own in read(folder, "recipes.csv").groupby("recipe", sort=False):
+        shares = 100 * own["val_top1"]
+        rows.append([", ".join(f"{share:.1f}" for share in shares), f"{shares.mean():.1f}"])
+    return rows
 
 
 def recipes(folder: Path) -> Rows:
@@ -461,8 +484,8 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("augmentation_leak", 0): (leaked, [1, 2, 3, 4, 5, 6]),
     ("boundary", 0): (boundaries, [0, 1, 2, 3, 4, 5, 6]),
     ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
-    ("tricks", 0): (tricks, [1, 2, 3, 4]),
-    ("tricks", 1): (tricks_on_a_card, [1, 2, 3]),
+    ("generated", 0): (generated, [1, 2, 3, 4, 5]),
+    ("tricks", 0): (tricks, [1, 2, 3, 4, 5, 6, 7]),
     ("unknown", 0): (told_apart, [1, 2, 3, 4, 5, 6]),
     ("advise", 0): (advised, [0, 1, 3, 4, 5, 6, 7]),
     ("advise", 1): (promised, [0, 1, 2, 3, 4, 5, 6]),
@@ -472,6 +495,7 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("cars_best", 0): (best_classifiers, [1, 2, 3, 4, 5]),
     ("cars_best", 1): (best_recipes, [1, 2]),
     ("time_to_85", 0): (times_to_85, [1, 2, 3, 4, 5]),
+    ("time_to_85", 1): (quick_recipes, [1, 2]),
     ("gpu", 0): (on_a_card, [1, 2, 3, 4, 5]),
     ("gpu", 1): (passed_on_a_card, [1, 2, 3]),
     ("search_final", 0): (finals, [0, 1, 2, 3, 4, 5]),

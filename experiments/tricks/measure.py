@@ -44,7 +44,7 @@ TRICKS = {
     "restarts": ["schedule=restarts", "schedule.cycle_epochs=1", "schedule.multiplier=1"],
     "cyclical": ["schedule=cyclical", "schedule.cycle_epochs=4"],
     "stable_decay": ["schedule=stable_decay"],
-    "lr_finder": ["callbacks=lr_finder", "lr_finder.use=valley"],
+    "lr_finder": ["callbacks=lr_finder", "lr_finder.use=valley", "lr_finder.steps=400"],
     "gem": ["mode.pool=gem"],
     "balanced": ["data.sampling=balanced"],
     "effective": ["class_weights=effective"],
