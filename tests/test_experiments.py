@@ -538,6 +538,16 @@ def test_tables_are_files(place: tuple[str, int]) -> None:
     assert [[float(n) for n in numbers("|".join(row))] for row in kept] == shown
 
 
+def test_what_the_page_of_tricks_promises_was_measured() -> None:
+    """Each `trick` +1.2 of docs/tricks.md, beside the mean over seeds."""
+    table: Any = read(ROOT / "experiments/tricks", "card.csv").query("data == 'cars'")
+    means: Any = 100 * table.groupby("trick")["test_top1"].mean()
+    page = (ROOT / "docs/tricks.md").read_text()
+    said = re.findall(r"`([\w ]+)`(?: up to 72 px)? ([+-]\d+\.\d)", page)
+    assert len(said) > 15
+    assert dict(said) == {trick: f"{means[trick] - means['none']:+.1f}" for trick, _ in said}
+
+
 # Everything else ----------------------------------------------------------------------------------
 
 
