@@ -24,10 +24,7 @@ from carsclf.records import Predictions, Run, RunFolder
 
 ROOT = Path(__file__).parents[1]
 Row = dict[str, Any]
-SHORTCUT = [
-    *("mode=partial", "mode.boundary=blocks.3", "mode.views=2", "augmentation=light"),
-    *("data.image_size=208", "trainer.max_epochs=6", "data.batch_size=16", "optimizer.lr=1.4e-3"),
-]
+SHORTCUT = ["experiment=half_frozen"]
 """The quickest good fine-tuning of a Lite0 on Stanford Cars (experiments/time_to_85)."""
 WATCHED = """
 import json, os, subprocess, sys

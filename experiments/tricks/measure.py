@@ -29,7 +29,7 @@ DATA = {
     ],
     "scenes": ["data=folder", "trainer.max_epochs=4"],
 }
-HALF = [*SHORTCUT, "data.image_size=144"]
+HALF = [*SHORTCUT, "data.image_size=144", "trainer.max_epochs=6"]
 TRICKS = {
     "none": [],
     "mixup": ["mixing=mixup", "mixing.alpha=0.1"],
