@@ -120,14 +120,15 @@ def test_the_suggestion_taken_is_as_if_it_had_been_given(
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
 
 
-def test_chance_is_told_and_is_not_taken(
+def test_chance_is_no_suggestion_and_cannot_be_taken(
     tiny: list[str], config_of: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """At such rates nothing is learned, and the loss is what the batches' pictures are."""
     options = [*tiny, *SHORT[:1], "lr_finder.steps=30", "lr_finder.to=1e-6"]
     rates_of(config_of(*options, "lr_finder.only=true"), tmp_path / "told")
-    assert "is chance: raise lr_finder.steps, or data.batch_size" in capfd.readouterr().err
-    with pytest.raises(CarsclfError, match="lr_finder.use=valley: .* is chance: raise"):
+    assert "nothing is suggested, as the loss fell by less" in capfd.readouterr().err
+    assert not Run.read(RunFolder(tmp_path / "told").run).suggested
+    with pytest.raises(CarsclfError, match="lr_finder.use=valley: nothing .* lr_finder.steps"):
         fit(config_of(*options, "lr_finder.use=valley"), tmp_path / "taken")
     files = RunFolder(tmp_path / "taken")
     assert files.rates_figure.is_file()
@@ -138,7 +139,8 @@ def test_only_looking_leaves_a_figure_and_trains_nothing(
     tiny: list[str], tmp_path: Path, command: Callable[..., int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     options = [o for o in tiny if o != "look=false"]
-    assert command("train.py", *options, *SHORT, "name=found") == 0
+    finder = [*FINDER, "lr_finder.only=true"]
+    assert command("train.py", *options, *finder, "name=found") == 0
     files = RunFolder(tmp_path / "runs/train/found")
     said = capfd.readouterr().out
     rate = Run.read(files.run).suggested["valley"]
@@ -148,6 +150,8 @@ def test_only_looking_leaves_a_figure_and_trains_nothing(
     assert (files.root / "look/schedule.png").read_bytes()[:4] == b"\x89PNG"
     assert not files.last.exists()
     assert not files.weights.exists()
+    assert command("train.py", *options, *finder, "lr_finder.to=1e-6", "name=nothing") == 0
+    assert "overrides.yaml lr_finder.steps=160" in capfd.readouterr().out
 
 
 REFUSED = [

@@ -29,24 +29,12 @@ def judged(table: pd.DataFrame, steps: int) -> pd.DataFrame:
     return table.iloc[steps // 10 : -LATEST]
 
 
-def hardly_falls(table: pd.DataFrame, steps: int) -> bool:
-    """Whether the smoothed loss falls by less than one batch's loss differs from the next's.
-
-    What rules find in such a table is chance. table: `loss` and `smoothed` of the rates tried.
-    """
-    table = judged(table, steps)
-    smoothed = table["smoothed"].to_numpy(float)
-    fall = (np.maximum.accumulate(smoothed) - smoothed).max()
-    # the median, as losses explode at the highest rates
-    differences = np.abs(np.diff(table["loss"].to_numpy(float)))
-    return bool(fall < np.median(differences) / OF_TWO)
-
-
 def suggestions(table: pd.DataFrame, steps: int) -> dict[str, float]:
-    """A rate by each rule, to three digits.
+    """A rate by each rule, to three digits; none where what rules find is chance.
 
-    table: `lr` and `smoothed` of the rates tried, rising; steps: how many there were to be. Raises
-    CarsclfError where too few were tried, or the loss fell at none.
+    That is where the smoothed loss falls by less than one batch's loss differs from the next's.
+    table: `lr`, `loss` and `smoothed` of the rates tried, rising; steps: how many there were to be.
+    Raises CarsclfError where too few were tried, or the loss fell at none.
     """
     table = judged(table, steps)
     rates, losses = table["lr"].to_numpy(float), table["smoothed"].to_numpy(float)
@@ -60,12 +48,23 @@ def suggestions(table: pd.DataFrame, steps: int) -> dict[str, float]:
             "lr_finder: the loss fell at none of the rates: lower lr_finder.from, or raise "
             "lr_finder.to where it did not rise either"
         )
+    if _hardly_falls(table):
+        return {}
     found = {
         "valley": rates[_two_thirds_down(losses)],
         "steepest": rates[np.argmin(np.diff(losses) / np.diff(np.log(rates)))],
         "minimum": rates[np.argmin(losses)] / 10,
     }
     return {rule: float(f"{found[rule]:.3g}") for rule in RULES}
+
+
+def _hardly_falls(table: pd.DataFrame) -> bool:
+    """Whether the smoothed loss falls by less than one batch's loss differs from the next's."""
+    smoothed = table["smoothed"].to_numpy(float)
+    fall = (np.maximum.accumulate(smoothed) - smoothed).max()
+    # the median, as losses explode at the highest rates
+    differences = np.abs(np.diff(table["loss"].to_numpy(float)))
+    return bool(fall < np.median(differences) / OF_TWO)
 
 
 def _two_thirds_down(losses: np.ndarray) -> int:

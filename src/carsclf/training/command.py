@@ -28,7 +28,7 @@ from carsclf.training.gan_checks import check_unread
 from carsclf.training.gan_record import GanRun
 from carsclf.training.gan_run import fit_gan
 from carsclf.training.leak import check_experiment
-from carsclf.training.lr_finder import told
+from carsclf.training.lr_finder import only_finds, told
 from carsclf.training.prolong import asked_epochs, prolong
 from carsclf.training.run import fit
 
@@ -84,7 +84,7 @@ def train(config: DictConfig) -> str:
     if run.finished and "throw_away" in config:
         look_for_photos(config, files)
     if HydraConfig.get().mode != RunMode.MULTIRUN:  # a sweep ends with its own
-        say_next(_next(run, files))
+        say_next(_next(run, files, config))
     return str(folder)
 
 
@@ -99,9 +99,11 @@ def _trained(config: DictConfig, files: RunFolder, told: list[str] | None) -> Ru
     return train(config, files.root, resume=True, overrides=repeatable(told))
 
 
-def _next(run: Run, files: RunFolder) -> str:
+def _next(run: Run, files: RunFolder, config: DictConfig) -> str:
     if not run.finished:
         more = "lr_finder.only=false lr_finder.use=valley" if run.suggested else "look=true"
+        if only_finds(config) and not run.suggested:
+            more = f"lr_finder.steps={4 * config.lr_finder.steps}"
         return f"python train.py {argument('overrides', files.overrides)} {more}"
     if not run.deployable:  # and evaluated
         return f"python predict.py {argument('run', files.root)} images=<folder of new pictures>"

@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from carsclf.analysis.range_test import RULES, hardly_falls, judged, suggestions
+from carsclf.analysis.range_test import RULES, judged, suggestions
 from carsclf.data.loaders import SplitLoaders
 from carsclf.errors import CarsclfError, ConfigError
 from carsclf.figures.rates import draw_range_test
@@ -17,11 +17,10 @@ from carsclf.training.modules import TransferModule
 from carsclf.training.range_test import range_test
 from carsclf.training.wandb_log import log_finder
 
-CHANCE = (
-    "the loss fell by less than it differs from batch to batch, so that what is suggested is "
-    "chance: raise lr_finder.steps, or data.batch_size"
+NOTHING = (
+    "nothing is suggested, as the loss fell by less than it differs from batch to batch: raise "
+    "lr_finder.steps, or data.batch_size"
 )
-FALLING = "the loss still falls at the highest rate: raise lr_finder.to"
 
 
 def find_rate(
@@ -34,21 +33,19 @@ def find_rate(
     """The configuration with the suggestion that `lr_finder.use` takes, and the range test's table.
 
     Draws and tells what was found. Nothing else is changed, and nothing of the training. Raises
-    CarsclfError where a suggestion is to be taken that is chance.
+    CarsclfError where a suggestion is to be taken and there is none.
     """
     finder = config.lr_finder
     lr, ends = config.optimizer.lr, {"low": finder["from"], "high": finder.to}
     table = range_test(module, inputs, trainer, lr=lr, **ends, steps=finder.steps)
     found = suggestions(table, finder.steps)
     draw_range_test(judged(table, finder.steps), found, files.rates_figure)
-    chance = hardly_falls(table, finder.steps)
-    if chance and finder.use is not None:
-        raise CarsclfError(f"lr_finder.use={finder.use}: {CHANCE} ({files.rates_figure})")
+    if not found and finder.use is not None:
+        raise CarsclfError(f"lr_finder.use={finder.use}: {NOTHING} ({files.rates_figure})")
     config = config.copy()
     if finder.use is not None:
         config.optimizer.lr = found[finder.use]
-    doubts = {CHANCE: chance, FALLING: still_falling(table, finder.to)}
-    _tell(found, finder.use, [doubt for doubt, holds in doubts.items() if holds])
+    _tell(found, finder.use, still_falling(table, finder.to))
     if trainer.logger is not None:
         log_finder(files.rates_figure, found)
         trainer.logger.log_hyperparams(plain(config))
@@ -106,13 +103,15 @@ def check_one_process(config: DictConfig, world: int) -> None:
 
 def told(found: dict[str, float]) -> str:
     """The suggestions in a line."""
-    rules = ", ".join(f"{rule} {found[rule]:g}" for rule in RULES)
+    rules = ", ".join(f"{rule} {found[rule]:g}" for rule in RULES) if found else NOTHING
     return f"optimizer.lr suggested by the range test (lr_finder.png): {rules}"
 
 
 @rank_zero_only
-def _tell(found: dict[str, float], use: str | None, doubts: list[str]) -> None:
+def _tell(found: dict[str, float], use: str | None, falling: bool) -> None:
     parts = [told(found)]
     if use is not None:
         parts.append(f"optimizer.lr={found[use]:g} is taken")
-    terminal(stderr=True, soft_wrap=True).print("; ".join([*parts, *doubts]), highlight=False)
+    if falling:
+        parts.append("the loss still falls at the highest rate: raise lr_finder.to")
+    terminal(stderr=True, soft_wrap=True).print("; ".join(parts), highlight=False)
