@@ -122,10 +122,10 @@ def tested(folder: Path) -> tuple[float, Used]:
     return float(Predictions.read(RunFolder(folder).predictions("test")).right.mean()), used
 
 
-def weights_for(overrides: Sequence[str], files: Path) -> str:
-    """The override that begins with the ImageNet weights of the network that was chosen."""
+def weights_of(overrides: Sequence[str], files: Path) -> Path:
+    """The file of ImageNet weights of the network that was chosen."""
     network = next((o[6:] for o in overrides if o.startswith("model=")), "tf_efficientnet_lite0")
-    return f"model.weights={files / f'{network}.timm.safetensors'}"
+    return files / f"{network}.timm.safetensors"
 
 
 def epochs_of(folder: Path, used: Used) -> list[tuple[int, float, float]]:
@@ -150,3 +150,40 @@ def parser_of(doc: str | None, *paths: str, seeds: Sequence[int] = (0, 1, 2)) ->
         parser.add_argument(name, type=lambda text: Path(text).resolve())
     parser.add_argument("--seeds", type=int, nargs="*", default=list(seeds))
     return parser
+
+
+def try_recipes(
+    doc: str | None,
+    recipes: Mapping[str, Sequence[str]],
+    more: Sequence[str],
+    columns: Sequence[str],
+    look: Callable[[Run, Path], Row],
+    *,
+    seeds: Sequence[int],
+) -> None:
+    """The script that trains each recipe with each seed, several side by side on one card.
+
+    Validation alone is looked at. look: what else a row tells of a run and its folder.
+    """
+    parser = parser_of(doc, "cars", "weights", "out", seeds=seeds)
+    parser.add_argument("--recipes", nargs="+", default=list(recipes))
+    parser.add_argument("--jobs", type=int, default=6)
+    asked = parser.parse_args()
+
+    def one(recipe: str, seed: int) -> Row:
+        folder = asked.out.parent / "runs" / f"{recipe.replace(', ', '-').replace(' ', '_')}-{seed}"
+        told = [*more, *recipes[recipe], f"data.root={asked.cars}", f"seed={seed}"]
+        weights = weights_of(recipes[recipe], asked.weights)
+        run, _ = trained(folder, *told, f"model.weights={weights}")
+        return {
+            "recipe": recipe,
+            "seed": seed,
+            "val_top1": round(run.metrics["val/top1"], 4),
+            "images": run.split_sizes["val"],
+            "device": run.device,
+            "recorded_in": commit_of(run),
+            **look(run, folder),
+        }
+
+    keys = ((recipe, seed) for seed in asked.seeds for recipe in asked.recipes)
+    Rows(asked.out, columns, 2).fill(keys, one, asked.jobs)

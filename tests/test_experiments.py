@@ -47,13 +47,17 @@ def read(folder: Path, name: str) -> pd.DataFrame:
 # Tables that are computed here from the results file, by folder and place ------------------------
 
 
-def seeds_of(table: pd.DataFrame) -> list[str]:
-    """Three seeds, their mean and deviation, of accuracies on test."""
-    shares = 100 * table.query("split == 'test'").sort_values("seed")["top1"]
+def spread_of(shares: Any) -> list[str]:
+    """Of each seed, in their order; their mean and deviation."""
     return [
         ", ".join(f"{share:.1f}" for share in shares),
         f"{shares.mean():.1f} ± {shares.std():.1f}",
     ]
+
+
+def seeds_of(table: pd.DataFrame) -> list[str]:
+    """Three seeds, their mean and deviation, of accuracies on test."""
+    return spread_of(100 * table.query("split == 'test'").sort_values("seed")["top1"])
 
 
 def searched(folder: Path, study: str, configurations: list[str], cost: list[str]) -> Rows:
@@ -325,8 +329,7 @@ def generated(folder: Path) -> Rows:
     for _, own in read(folder, "results.csv").groupby("way", sort=False):
         first = own.iloc[0]
         size = [f"{first[key]}" for key in ("photos", "made", "epochs")]
-        renamed = own.rename(columns={"test_top1": "top1"}).assign(split="test")
-        rows.append([*size, *seeds_of(renamed)])
+        rows.append([*size, *spread_of(100 * own["test_top1"])])
     return rows
 
 
@@ -391,8 +394,8 @@ def quick_recipes(folder: Path) -> Rows:
     """Of each, by seed and on average."""
     rows = []
     for _, own in read(folder, "recipes.csv").groupby("recipe", sort=False):
-        shares = 100 * own["val_top1"]
-        rows.append([", ".join(f"{share:.1f}" for share in shares), f"{shares.mean():.1f}"])
+        by_seed, spread = spread_of(100 * own["val_top1"])
+        rows.append([by_seed, spread.partition(" ± ")[0]])
     return rows
 
 

@@ -23,7 +23,7 @@ from experiments.measuring import (
     commit_of,
     parser_of,
     used_by,
-    weights_for,
+    weights_of,
 )
 
 COMMON = ["model.channels_last=true", "data.workers=0", "look=false"]
@@ -66,7 +66,8 @@ def trained_on_and_on(folder: Path, overrides: Sequence[str], files: Path, threa
         used_by("train.py", f"resume={folder}", threads=threads)
         return
     own = [f"runs={folder.parent}", f"name={folder.name}"]
-    used_by("train.py", *COMMON, *overrides, weights_for(overrides, files), *own, threads=threads)
+    own.append(f"model.weights={weights_of(overrides, files)}")
+    used_by("train.py", *COMMON, *overrides, *own, threads=threads)
 
 
 def judged(entry: str, folder: Path, views: str, split: str, told: Sequence[str]) -> Row:

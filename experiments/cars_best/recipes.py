@@ -6,11 +6,11 @@
 one card; rows that are there are not made again. Test photos are never looked at.
 """
 
-import os
+from pathlib import Path
 
-from carsclf.records import Predictions, RunFolder
+from carsclf.records import Predictions, Run, RunFolder
 from experiments.cars_best.measure import HALF, MEMBERS
-from experiments.measuring import Row, Rows, commit_of, parser_of, trained, used_by, weights_for
+from experiments.measuring import Row, try_recipes, used_by
 
 COMMON = ["look=false", "model.channels_last=true", "data.workers=1"]
 LITE0 = [*MEMBERS["lite0"], "trainer.precision=bf16-mixed"]
@@ -47,33 +47,12 @@ COLUMNS = (
 )
 
 
-def main() -> None:
-    parser = parser_of(__doc__, "cars", "weights", "out", seeds=(0,))
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
-    parser.add_argument("--jobs", type=int, default=6)
-    asked = parser.parse_args()
-
-    def one(recipe: str, seed: int) -> Row:
-        folder = asked.out.parent / "runs" / f"{recipe.replace(', ', '-').replace(' ', '_')}-{seed}"
-        told = RECIPES[recipe]
-        own = [f"data.root={asked.cars}", weights_for(told, asked.weights), f"seed={seed}"]
-        run, _ = trained(folder, *COMMON, *told, *own)
-        used_by("evaluate.py", f"run={os.fspath(folder)}", "split=val", "tta=flip", "worst=0")
-        flipped = Predictions.read(RunFolder(folder).predictions("val_flip")).right
-        return {
-            "recipe": recipe,
-            "seed": seed,
-            "val_top1": round(run.metrics["val/top1"], 4),
-            "val_top1_flip": round(float(flipped.mean()), 4),
-            "images": len(flipped),
-            "seconds": round(run.seconds, 1),
-            "device": run.device,
-            "recorded_in": commit_of(run),
-        }
-
-    keys = ((recipe, seed) for seed in asked.seeds for recipe in asked.recipes)
-    Rows(asked.out, COLUMNS, 2).fill(keys, one, asked.jobs)
+def flipped(run: Run, folder: Path) -> Row:
+    """What it is right on with flips, and its seconds."""
+    used_by("evaluate.py", f"run={folder}", "split=val", "tta=flip", "worst=0")
+    right = Predictions.read(RunFolder(folder).predictions("val_flip")).right
+    return {"val_top1_flip": round(float(right.mean()), 4), "seconds": round(run.seconds, 1)}
 
 
 if __name__ == "__main__":
-    main()
+    try_recipes(__doc__, RECIPES, COMMON, COLUMNS, flipped, seeds=(0,))

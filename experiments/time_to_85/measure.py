@@ -31,7 +31,7 @@ from experiments.measuring import (
     parser_of,
     trained,
     used_by,
-    weights_for,
+    weights_of,
 )
 
 HERE = Path(__file__).parent
@@ -66,7 +66,8 @@ COLUMNS: Sequence[str] = ("way", "seed", "epoch", "seconds", "top1", "recorded_i
 
 def ours(way: str, seed: int, folder: Path, cars: Path, weights: Path) -> Iterator[Row]:
     """Epochs of a run."""
-    given = [f"data.root={cars}", weights_for(WAYS[way], weights), f"seed={seed}"]
+    file = weights_of(WAYS[way], weights)
+    given = [f"data.root={cars}", f"model.weights={file}", f"seed={seed}"]
     run, used = trained(folder, *PROTOCOL, *WAYS[way], *given, threads=2)
     for epoch, seconds, top1 in epochs_of(folder, used):
         yield {"way": way, "seed": seed, "epoch": epoch, "recorded_in": commit_of(run)} | {
@@ -78,8 +79,9 @@ def fastai(way: str, seed: int, folder: Path, cars: Path, weights: Path) -> Iter
     """Epochs of fastai's `fine_tune`, as its own script wrote them."""
     out = folder.with_suffix(".csv")
     script = str(HERE / "fine_tune.py")
-    file = weights_for(LITE0, weights).removeprefix("model.weights=")
-    used_by(script, *map(str, (cars, file, seed, out)), *FASTAI[way], threads=2)
+    used_by(
+        script, *map(str, (cars, weights_of(LITE0, weights), seed, out)), *FASTAI[way], threads=2
+    )
     commit = str(git_commit())[:7]
     with out.open() as lines:
         for row in csv.DictReader(lines):

@@ -7,25 +7,21 @@
 so how long they take says nothing of two cores; rows that are there are not made again.
 """
 
-from experiments.measuring import SHORTCUT, Row, Rows, commit_of, parser_of, trained, weights_for
+from experiments.measuring import SHORTCUT, try_recipes
+from experiments.time_to_85.measure import HALF, PROTOCOL
 
-COMMON = [
-    *("data=stanford_cars", "data.protocol=fractions", "data.split_seed=0", "data.workers=0"),
-    # test is what measure.py holds out, and is not looked at here
-    *("data.val_fraction=0.2", "data.test_fraction=0.2", "reported=last", "look=false"),
-    "model.channels_last=true",
-]
-LITE0 = [*SHORTCUT, "model=tf_efficientnet_lite0", "trainer.precision=32-true"]
+# test is what measure.py holds out, and is not looked at here
+COMMON = [*PROTOCOL, "data.test_fraction=0.2"]
 MOBILE = [*SHORTCUT, "model=mobilenetv2_100", "trainer.precision=bf16-mixed", "optimizer.lr=6e-4"]
 RECIPES = {
-    "lite0": LITE0,
-    "lite0, 5 epochs": [*LITE0, "trainer.max_epochs=5"],
-    "lite0, 4 epochs": [*LITE0, "trainer.max_epochs=4"],
-    "lite0, 4 epochs, lr 2e-3": [*LITE0, "trainer.max_epochs=4", "optimizer.lr=2e-3"],
-    "lite0, 176 px": [*LITE0, "data.image_size=176"],
-    "lite0, 4 epochs, 240 px": [*LITE0, "trainer.max_epochs=4", "data.image_size=240"],
-    "lite0, blocks.4": [*LITE0, "mode.boundary=blocks.4"],
-    "lite0, blocks.4, 240 px": [*LITE0, "mode.boundary=blocks.4", "data.image_size=240"],
+    "lite0": HALF,
+    "lite0, 5 epochs": [*HALF, "trainer.max_epochs=5"],
+    "lite0, 4 epochs": [*HALF, "trainer.max_epochs=4"],
+    "lite0, 4 epochs, lr 2e-3": [*HALF, "trainer.max_epochs=4", "optimizer.lr=2e-3"],
+    "lite0, 176 px": [*HALF, "data.image_size=176"],
+    "lite0, 4 epochs, 240 px": [*HALF, "trainer.max_epochs=4", "data.image_size=240"],
+    "lite0, blocks.4": [*HALF, "mode.boundary=blocks.4"],
+    "lite0, blocks.4, 240 px": [*HALF, "mode.boundary=blocks.4", "data.image_size=240"],
     "mobilenetv2": MOBILE,
     "mobilenetv2, lr 4e-4": [*MOBILE, "optimizer.lr=4e-4"],
     "mobilenetv2, lr 1e-3": [*MOBILE, "optimizer.lr=1e-3"],
@@ -47,30 +43,7 @@ RECIPES = {
 COLUMNS = ("recipe", "seed", "val_top1", "images", "epochs", "device", "recorded_in")
 
 
-def main() -> None:
-    parser = parser_of(__doc__, "cars", "weights", "out", seeds=(0, 1))
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
-    parser.add_argument("--jobs", type=int, default=6)
-    asked = parser.parse_args()
-
-    def one(recipe: str, seed: int) -> Row:
-        folder = asked.out.parent / "runs" / f"{recipe.replace(', ', '-').replace(' ', '_')}-{seed}"
-        told = RECIPES[recipe]
-        own = [f"data.root={asked.cars}", weights_for(told, asked.weights), f"seed={seed}"]
-        run, _ = trained(folder, *COMMON, *told, *own)
-        return {
-            "recipe": recipe,
-            "seed": seed,
-            "val_top1": round(run.metrics["val/top1"], 4),
-            "images": run.split_sizes["val"],
-            "epochs": run.epochs,
-            "device": run.device,
-            "recorded_in": commit_of(run),
-        }
-
-    keys = ((recipe, seed) for seed in asked.seeds for recipe in asked.recipes)
-    Rows(asked.out, COLUMNS, 2).fill(keys, one, asked.jobs)
-
-
 if __name__ == "__main__":
-    main()
+    try_recipes(
+        __doc__, RECIPES, COMMON, COLUMNS, lambda run, _: {"epochs": run.epochs}, seeds=(0, 1)
+    )

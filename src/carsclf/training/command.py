@@ -101,9 +101,12 @@ def _trained(config: DictConfig, files: RunFolder, told: list[str] | None) -> Ru
 
 def _next(run: Run, files: RunFolder, config: DictConfig) -> str:
     if not run.finished:
-        more = "lr_finder.only=false lr_finder.use=valley" if run.suggested else "look=true"
-        if only_finds(config) and not run.suggested:
+        if run.suggested:
+            more = "lr_finder.only=false lr_finder.use=valley"
+        elif only_finds(config):
             more = f"lr_finder.steps={4 * config.lr_finder.steps}"
+        else:
+            more = "look=true"
         return f"python train.py {argument('overrides', files.overrides)} {more}"
     if not run.deployable:  # and evaluated
         return f"python predict.py {argument('run', files.root)} images=<folder of new pictures>"
