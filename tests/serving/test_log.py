@@ -1,8 +1,10 @@
 """What is acknowledged is logged, whatever happens to the process, the database or the disk."""
 
+import fcntl
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import httpx
@@ -242,6 +245,66 @@ def test_two_processes_share_a_spool(tmp_path: Path) -> None:
     one.close()
     other.adopt()
     assert b"".join(segment.read() for segment in other.waiting()).count(b"\n") == 2
+
+
+@pytest.mark.parametrize("last", ["os.open", "fcntl.flock", "Path.unlink"])
+def test_a_process_killed_between_two_steps_leaves_nothing_behind(
+    tmp_path: Path, last: str
+) -> None:
+    """Of a segment that it begins or removes: the next process ends with an empty folder."""
+    script = f"""
+        import fcntl, os, signal, sys
+        from pathlib import Path
+        from carsclf.serving import spool
+        own = spool.Spool(Path(sys.argv[1]))
+        owner, name = {last.split(".")[0]}, {last.split(".")[1]!r}
+        real = getattr(owner, name)
+        def die_after(*args, **kwargs):
+            real(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+        setattr(owner, name, die_after)
+        own.append([{{"kind": "prediction"}}])
+        (segment,) = own.waiting()
+        segment.done = segment.length
+        own.close()
+    """
+    told = subprocess.run([sys.executable, "-c", dedent(script), str(tmp_path)], check=False)
+    assert told.returncode == -signal.SIGKILL
+    after = Spool(tmp_path)
+    for segment in after.waiting():
+        assert segment.read() == b""
+        after.finish(segment)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_lost_before_it_was_locked_is_another_process_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new one is taken over, and another begun; an old one is stored and gone meanwhile."""
+    real = fcntl.flock
+    taken: list[Path] = []
+
+    def late(file: int, how: int) -> None:
+        if not taken:
+            (path,) = tmp_path.glob("*.jsonl")
+            taken.append(path)
+            other = Spool(tmp_path)
+            other.finish(other.waiting()[0])
+        real(file, how)
+
+    monkeypatch.setattr("carsclf.serving.spool.fcntl.flock", late)
+    own = Spool(tmp_path)
+    own.append([record("a")])
+    (segment,) = own.waiting()
+    assert taken
+    assert segment.path != taken[0]
+    assert list(tmp_path.iterdir()) == [segment.path]
+    own.close()
+    (tmp_path / "1.jsonl").write_text("")
+    (tmp_path / segment.path.name).unlink()
+    taken.clear()
+    assert Spool(tmp_path).waiting() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_large_spools_are_read_in_parts_and_given_back(

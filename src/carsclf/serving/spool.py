@@ -2,19 +2,20 @@
 
 Each process appends to a segment of its own, under a lock that the system lets go of when the
 process dies. What was written survives the death of the process, though not of the machine, as
-nothing waits for the disk. A segment without a living owner is taken over by whoever finds it.
+nothing waits for the disk. A segment without a living owner is taken over by whoever finds it. The
+lock is on the segment itself, as a file beside it would outlive a process killed between the two.
 """
 
+import fcntl
 import json
 import os
 import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 Record = dict[str, Any]
 FULL = 8 << 20  # bytes of a segment: what is read again after a kill, at most, where all is stored
@@ -23,16 +24,18 @@ FULL = 8 << 20  # bytes of a segment: what is read again after a kill, at most, 
 class Segment:
     """A file of one JSON record a line, and how much of it is stored elsewhere."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises Timeout where another process has it, OSError where it cannot be opened."""
+    def __init__(self, path: Path, *, new: bool) -> None:
+        """Raises BlockingIOError where another process has it or had it, OSError."""
         self.path = path
-        self._lock = FileLock(path.with_suffix(".lock"), thread_local=False)
-        self._lock.acquire(timeout=0)
+        how = os.O_CREAT | os.O_EXCL if new else 0
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | how, 0o600)
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self.there:  # finished with between the two
+                raise BlockingIOError
             self._reader = path.open("rb")
         except OSError:
-            self._lock.release()
+            os.close(self._file)
             raise
         self.length = os.fstat(self._file).st_size  # of what counts
         self.done = 0
@@ -68,11 +71,8 @@ class Segment:
         self.closed = True
         if remove:
             self.path.unlink(missing_ok=True)
-        os.close(self._file)
         self._reader.close()
-        self._lock.release()
-        if remove:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
+        os.close(self._file)  # and the lock with it
 
 
 class Spool:
@@ -130,14 +130,16 @@ class Spool:
 
     def _begin(self) -> Segment:
         self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"{time.time_ns():020}-{uuid.uuid4().hex[:8]}.jsonl"
-        return Segment(self.folder / name)
+        while True:
+            name = f"{time.time_ns():020}-{uuid.uuid4().hex[:8]}.jsonl"
+            with suppress(BlockingIOError):  # taken over before it was locked
+                return Segment(self.folder / name, new=True)
 
 
 def _taken_over(path: Path) -> Segment | None:
     try:
-        segment = Segment(path)
-    except (Timeout, OSError):
+        segment = Segment(path, new=False)
+    except OSError:
         return None
     segment.closed = True
     return segment
