@@ -6,9 +6,9 @@
 <weights> is a folder with the files of ImageNet weights. One training at a time, with two threads,
 in a process of its own; the machine should do nothing else. Each row is an epoch: wall-clock
 seconds since its process began, validation included, and how many of the held-out photos were right
-then. Epochs of one way take the same time whatever the seed, so further seeds may run with
---untimed while the machine is busy: their seconds stay empty. Trainings that are there are not made
-again. fastai's row needs `pip install -e '.[bench]'`.
+then. Epochs of one way take the same time whatever the seed, so further seeds may run --untimed,
+with one thread and whatever beside them: their seconds stay empty. Trainings that are there are not
+made again. fastai's row needs `pip install -e '.[bench]'`.
 """
 
 import csv
@@ -64,24 +64,27 @@ COLOURS = {
 COLUMNS: Sequence[str] = ("way", "seed", "epoch", "seconds", "top1", "recorded_in")
 
 
-def ours(way: str, seed: int, folder: Path, cars: Path, weights: Path) -> Iterator[Row]:
+def ours(
+    way: str, seed: int, folder: Path, cars: Path, weights: Path, threads: int
+) -> Iterator[Row]:
     """Epochs of a run."""
     file = weights_of(WAYS[way], weights)
     given = [f"data.root={cars}", f"model.weights={file}", f"seed={seed}"]
-    run, used = trained(folder, *PROTOCOL, *WAYS[way], *given, threads=2)
+    run, used = trained(folder, *PROTOCOL, *WAYS[way], *given, threads=threads)
     for epoch, seconds, top1 in epochs_of(folder, used):
         yield {"way": way, "seed": seed, "epoch": epoch, "recorded_in": commit_of(run)} | {
             "seconds": seconds, "top1": top1
         }  # fmt: skip
 
 
-def fastai(way: str, seed: int, folder: Path, cars: Path, weights: Path) -> Iterator[Row]:
+def fastai(
+    way: str, seed: int, folder: Path, cars: Path, weights: Path, threads: int
+) -> Iterator[Row]:
     """Epochs of fastai's `fine_tune`, as its own script wrote them."""
     out = folder.with_suffix(".csv")
     script = str(HERE / "fine_tune.py")
-    used_by(
-        script, *map(str, (cars, weights_of(LITE0, weights), seed, out)), *FASTAI[way], threads=2
-    )
+    given = map(str, (cars, weights_of(LITE0, weights), seed, out))
+    used_by(script, *given, *FASTAI[way], threads=threads)
     commit = str(git_commit())[:7]
     with out.open() as lines:
         for row in csv.DictReader(lines):
@@ -124,7 +127,7 @@ def main() -> None:
         folder = asked.out.parent / "runs" / f"{way}-{seed}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         make = fastai if way in FASTAI else ours
-        made = make(way, seed, folder, asked.cars, asked.weights)
+        made = make(way, seed, folder, asked.cars, asked.weights, 1 if asked.untimed else 2)
         rows.add(*(row | ({"seconds": None} if asked.untimed else {}) for row in made))
     if asked.figure:
         draw(asked.out, asked.figure)
