@@ -103,7 +103,9 @@ def check_one_process(config: DictConfig, world: int) -> None:
 
 def told(found: dict[str, float]) -> str:
     """The suggestions in a line."""
-    rules = ", ".join(f"{rule} {found[rule]:g}" for rule in RULES) if found else NOTHING
+    if not found:
+        return f"range test (lr_finder.png): {NOTHING}"
+    rules = ", ".join(f"{rule} {found[rule]:g}" for rule in RULES)
     return f"optimizer.lr suggested by the range test (lr_finder.png): {rules}"
 
 
