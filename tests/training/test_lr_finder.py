@@ -126,7 +126,7 @@ def test_chance_is_no_suggestion_and_cannot_be_taken(
     """At such rates nothing is learned, and the loss is what the batches' pictures are."""
     options = [*tiny, *SHORT[:1], "lr_finder.steps=30", "lr_finder.to=1e-6"]
     rates_of(config_of(*options, "lr_finder.only=true"), tmp_path / "told")
-    assert "range test (lr_finder.png): nothing is suggested, as the loss fell" in capfd.readouterr().err
+    assert "(lr_finder.png): nothing is suggested, as the loss fell by" in capfd.readouterr().err
     assert not Run.read(RunFolder(tmp_path / "told").run).suggested
     with pytest.raises(CarsclfError, match="lr_finder.use=valley: nothing .* lr_finder.steps"):
         fit(config_of(*options, "lr_finder.use=valley"), tmp_path / "taken")
