@@ -308,7 +308,7 @@ def told_apart(folder: Path) -> Rows:
 def tricks(folder: Path) -> Rows:
     """Of each trick, the first of them none: on cars and on scenes, beside none; its seconds."""
     card, cores = read(folder, "card.csv"), read(folder, "results.csv").query("data == 'scenes'")
-    cost: Any = cores.set_index("trick")["cpu_seconds"]
+    cost: Any = cores.groupby("trick")["cpu_seconds"].mean()
     rows: Rows = []
     for trick in dict.fromkeys(card["trick"]):
         row: list[str] = []
@@ -318,7 +318,7 @@ def tricks(folder: Path) -> Rows:
             by_seed = ", ".join(f"{points:+.1f}" for points in beside)
             row += [f"{own[trick].mean():.1f}"]
             row += ["", ""] if trick == "none" else [by_seed, f"{beside.mean():+.1f}"]
-        rows.append([*row, f"{cost[trick]}"])
+        rows.append([*row, f"{cost[trick]:,.0f}"])
     return rows
 
 

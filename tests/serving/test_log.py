@@ -247,9 +247,11 @@ def test_two_processes_share_a_spool(tmp_path: Path) -> None:
     assert b"".join(segment.read() for segment in other.waiting()).count(b"\n") == 2
 
 
-@pytest.mark.parametrize("last", ["os.open", "fcntl.flock", "Path.unlink"])
+@pytest.mark.parametrize(
+    ("owner", "name"), [("os", "open"), ("fcntl", "flock"), ("Path", "unlink")]
+)
 def test_a_process_killed_between_two_steps_leaves_nothing_behind(
-    tmp_path: Path, last: str
+    tmp_path: Path, owner: str, name: str
 ) -> None:
     """Of a segment that it begins or removes: the next process ends with an empty folder."""
     script = f"""
@@ -257,12 +259,11 @@ def test_a_process_killed_between_two_steps_leaves_nothing_behind(
         from pathlib import Path
         from carsclf.serving import spool
         own = spool.Spool(Path(sys.argv[1]))
-        owner, name = {last.split(".")[0]}, {last.split(".")[1]!r}
-        real = getattr(owner, name)
+        real = {owner}.{name}
         def die_after(*args, **kwargs):
             real(*args, **kwargs)
             os.kill(os.getpid(), signal.SIGKILL)
-        setattr(owner, name, die_after)
+        {owner}.{name} = die_after
         own.append([{{"kind": "prediction"}}])
         (segment,) = own.waiting()
         segment.done = segment.length

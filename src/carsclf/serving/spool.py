@@ -39,7 +39,7 @@ class Segment:
             raise
         self.length = os.fstat(self._file).st_size  # of what counts
         self.done = 0
-        self.closed = False  # to writing
+        self.closed = not new  # to writing
 
     @property
     def there(self) -> bool:
@@ -118,8 +118,9 @@ class Spool:
         with self._guard:
             mine = {segment.path for segment in self._segments}
             for path in sorted(self.folder.glob("*.jsonl")):
-                if path not in mine and (segment := _taken_over(path)):
-                    self._segments.insert(0, segment)
+                if path not in mine:
+                    with suppress(OSError):
+                        self._segments.insert(0, Segment(path, new=False))
 
     def close(self) -> None:
         """Leaves what is not stored to the next process."""
@@ -134,12 +135,3 @@ class Spool:
             name = f"{time.time_ns():020}-{uuid.uuid4().hex[:8]}.jsonl"
             with suppress(BlockingIOError):  # taken over before it was locked
                 return Segment(self.folder / name, new=True)
-
-
-def _taken_over(path: Path) -> Segment | None:
-    try:
-        segment = Segment(path, new=False)
-    except OSError:
-        return None
-    segment.closed = True
-    return segment
