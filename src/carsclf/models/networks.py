@@ -15,6 +15,7 @@ from carsclf.models.heads import in_heads
 from carsclf.models.known_rows import KnownRows, Wanted, rows_by_name
 from carsclf.models.pooling import DEFAULT, pool_of, pooled
 from carsclf.models.provenance import NO_WEIGHTS, Provenance
+from carsclf.models.strided import thin_first
 from carsclf.models.weights import Found, find_weights
 
 NOT_OURS = {  # arguments of timm.create_model that something else decides here
@@ -117,7 +118,7 @@ def create(
         raise ConfigError(f"model.name={name} cannot be made{given}: {_plain(error)}") from None
     if not _classifiers(network):
         raise ConfigError(f"model.name={name} has no classifier to train: {_alike(name)}")
-    network = pooled(network, pool, name=name, img_size=args.get("img_size"))
+    network = thin_first(pooled(network, pool, name=name, img_size=args.get("img_size")))
     if num_classes is not None:  # not on making: some then have a second head to be distilled into
         network.reset_classifier(num_classes)  # type: ignore[operator]
     return network
