@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
-os.environ["CARSCLF_CACHE"] = tempfile.mkdtemp(prefix="carsclf-test-cache-")
+CACHE = os.environ["CARSCLF_CACHE"] = tempfile.mkdtemp(prefix="carsclf-test-cache-")
 
 import hypothesis
 import numpy as np
@@ -25,6 +26,10 @@ hypothesis.settings.load_profile("ours")
 ROOT = Path(__file__).parents[1]
 ACCELERATOR = os.environ.get("CARSCLF_TEST_ACCELERATOR", "cpu")  # gpu: trainings of tests on a card
 REAL = ROOT.parent / "shared" / "data"
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(CACHE, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -158,7 +158,7 @@ def test_fidelities_must_increase(command: Command, tiny: list[str], capfd) -> N
 def test_a_training_that_cannot_be_as_short_as_the_shortest_is_refused(
     command: Command, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
 ) -> None:
-    """A sixth of 12 epochs is two, after which no stage may begin to train."""
+    """A tenth of 12 epochs becomes two, after which no stage may begin to train."""
     monkeypatch.setattr(
         "carsclf.tuning.study.execution.cluster", lambda *_, **__: pytest.fail("Ray started")
     )
