@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from carsclf.analysis.changes import by_class, by_kind
 from carsclf.records import Predictions, RunFolder
-from carsclf.tuning.study.records import StudyFolder
+from carsclf.tuning.study.records import StudyFolder, StudySummary
 from experiments.measuring import (
     SHORTCUT,
     Row,
@@ -55,7 +54,10 @@ COLUMNS = ("setting", "way", "seed", "val_top1", "test_top1", "cpu_seconds", "re
 
 
 def search(space: str, studies: Path, given: list[str]) -> list[str]:
-    """Of the study's winner what was searched, as overrides; the study is made if need be."""
+    """What the study found best but for what it began with, as overrides; made if need be.
+
+    Its own final keeps what it began with unless it is surely beaten; here both are judged anew.
+    """
     folder = StudyFolder(studies / space)
     if not folder.best.is_file():
         told = [f"resume={folder.root}"] if folder.events.is_file() else [
@@ -63,9 +65,9 @@ def search(space: str, studies: Path, given: list[str]) -> list[str]:
             f"runs={studies}", f"name={space}",
         ]  # fmt: skip
         used_by("tune.py", *told)
-    best = yaml.safe_load(folder.best.read_text())
-    groups = ("optimizer", "schedule", "augmentation", "data.batch_size", "mode.label_smoothing")
-    return [override for override in best if override.startswith(groups)]
+    found = StudySummary.read(folder.summary).final[-1]
+    trials = pd.read_parquet(folder.trials).set_index("trial")
+    return list(trials.loc[found["trial"], "overrides"])
 
 
 def ways(found: dict[str, list[str]]) -> dict[str, list[str]]:
