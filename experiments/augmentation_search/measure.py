@@ -17,8 +17,8 @@ import pandas as pd
 import yaml
 
 from carsclf.analysis.changes import by_class, by_kind
-from carsclf.records import Predictions, RunFolder
-from carsclf.tuning.study.records import StudyFolder
+from carsclf.records import Predictions, Run, RunFolder
+from carsclf.tuning.study.records import StudyFolder, StudySummary
 from experiments.measuring import (
     SHORTCUT,
     Row,
@@ -71,11 +71,33 @@ def search(space: str, studies: Path, given: list[str]) -> list[str]:
     return [override for override in best if override.startswith(groups)]
 
 
+def of_study(folder: StudyFolder, space: str) -> list[Row]:
+    """What its final says of what it began with, and of the best that it found."""
+    study = StudySummary.read(folder.summary)
+    trials = pd.read_parquet(folder.trials).set_index("trial")
+    first = Run.read(RunFolder(folder.root / study.final[0]["folders"][0]).run)
+    return [
+        {
+            "space": space,
+            "role": one["role"],
+            "best_val_top1": round(trials.loc[one["trial"], "best"], 4),
+            "final_val_top1": round(one["mean"], 4),
+            **{k: one[k] and round(one[k], 4) for k in ("difference", "low", "high")},
+            "won": one["trial"] == study.winner,
+            "trials": study.trials,
+            "trainings": study.spent,
+            "seconds": round(study.seconds),
+            "overrides": " ".join(trials.loc[one["trial"], "overrides"]),
+            "recorded_in": commit_of(first),
+        }
+        for one in study.final
+    ]
+
+
 def ways(found: dict[str, list[str]]) -> dict[str, list[str]]:
     """What is trained: our defaults with other augmentations, and what the searches found."""
     colours = [o for o in found["both"] if o.startswith("augmentation")]
-    same = ["augmentation=none", "mode.views=1", "trainer.max_epochs=12"]  # as many steps
-    ours = [[], same, ["augmentation=rand"], colours]
+    ours = [[], ["augmentation=none", "mode.views=1"], ["augmentation=rand"], colours]
     training = found["training"]
     of = [*ours, training, [*training, *colours], found["both"]]
     return dict(zip(WAYS, of, strict=True))
@@ -83,18 +105,18 @@ def ways(found: dict[str, list[str]]) -> dict[str, list[str]]:
 
 def changes(runs: Path, seeds: list[int], out: Path) -> None:
     """Errors by kind and accuracy by class, before and after, all seeds together."""
-    told = []
+    said = []
     for way in (PLAIN, FOUND):
         files = [RunFolder(runs / name_of("Lite0", way, s)).predictions("test") for s in seeds]
-        told.append([Predictions.read(file) for file in files])
-    orders = [[np.argsort(p.ids) for p in some] for some in told]
-    targets = np.concatenate([p.targets[o] for p, o in zip(told[0], orders[0], strict=True)])
+        said.append([Predictions.read(file) for file in files])
+    orders = [[np.argsort(p.ids) for p in some] for some in said]
+    targets = np.concatenate([p.targets[o] for p, o in zip(said[0], orders[0], strict=True)])
     first, second = (
         np.concatenate([p.predicted[o] for p, o in zip(some, order, strict=True)])
-        for some, order in zip(told, orders, strict=True)
+        for some, order in zip(said, orders, strict=True)
     )
     for what, of in (("kinds", by_kind), ("classes", by_class)):
-        table = of(targets, first, second, told[0][0].class_names)
+        table = of(targets, first, second, said[0][0].class_names)
         assert table is not None
         table.round(4).to_csv(out.with_name(f"{what}.csv"), index=False)
 
@@ -108,18 +130,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     given = [f"data.root={asked.cars}"]
-    runs = asked.out.parent / "runs"
+    runs, studies = (asked.out.parent / name for name in ("runs", "studies"))
 
     def network(setting: str) -> list[str]:
         name = SETTINGS[setting][0]
         return [f"model={name}", f"model.weights={asked.weights / name}.timm.safetensors"]
 
-    found = {
-        space: search(space, asked.out.parent / "studies", [*given, *network("Lite0")])
-        for space in SPACES
-    }
-    rows = [{"space": s, "override": override} for s in SPACES for override in found[s]]
-    pd.DataFrame(rows).to_csv(asked.out.with_name("found.csv"), index=False)
+    found = {space: search(space, studies, [*given, *network("Lite0")]) for space in SPACES}
+    rows = [row for s in SPACES for row in of_study(StudyFolder(studies / s), s)]
+    pd.DataFrame(rows).to_csv(asked.out.with_name("studies.csv"), index=False)
     trains = ways(found)
 
     def one(setting: str, way: str, seed: int) -> Row:
