@@ -261,6 +261,36 @@ def leaked(folder: Path) -> Rows:
     return rows
 
 
+def searched_augmentation(folder: Path) -> Rows:
+    """Test by seed and in the mean, validation, and what each is ahead of our defaults."""
+    table, rows = read(folder, "results.csv"), []
+    table = table.assign(split="test", top1=table["test_top1"])
+    ours_of = table.query("way == 'ours'").set_index(["setting", "seed"])["top1"]
+    for _, own in table.groupby(["setting", "way"], sort=False):
+        way, ours = own["way"].iloc[0], ours_of.loc[own["setting"].iloc[0]]
+        ahead = 100 * (own.set_index("seed")["top1"].sort_index() - ours).dropna()
+        beside = [", ".join(f"{points:+.1f}" for points in ahead), f"{ahead.mean():+.1f}"]
+        val = 100 * own["val_top1"].mean()
+        rows.append([*seeds_of(own), f"{val:.1f}", *(["–", "–"] if way == "ours" else beside)])
+    return rows
+
+
+def augmentation_studies(folder: Path) -> Rows:
+    """What each began with and the best it found, on validation; how far that is ahead."""
+    table, rows = read(folder, "studies.csv"), []
+    of = ["best_val_top1", "difference", "low", "high"]
+    for _, own in table.groupby("space", sort=False):
+        known, found = (100 * own.set_index("role").loc[["incumbent", "search"], of]).to_numpy()
+        ahead = [f"{found[1]:+.1f}", f"{found[2]:+.1f} to {found[3]:+.1f}"]
+        rows.append([f"{known[0]:.1f}", f"{found[0]:.1f}", *ahead])
+    return rows
+
+
+def errors_by_kind(folder: Path) -> Rows:
+    table = read(folder, "kinds.csv")
+    return [[str(x) for x in row] for row in table.drop(columns="kind").to_numpy()]
+
+
 def boundaries(folder: Path) -> Rows:
     """Little frozen first: means over seeds of validation and processor seconds; test by seed."""
     table, rows = read(folder, "results.csv").astype({"boundary": str}), []
@@ -484,6 +514,9 @@ COMPUTED: dict[tuple[str, int], tuple[Callable[[Path], Rows], list[int]]] = {
     ("curation", 0): (flipped_labels, [2, 3, 4, 5, 6, 7, 8]),
     ("curation", 1): (found_copies, [1, 2]),
     ("augmentation_leak", 0): (leaked, [1, 2, 3, 4, 5, 6]),
+    ("augmentation_search", 0): (augmentation_studies, [1, 2, 3, 4]),
+    ("augmentation_search", 1): (searched_augmentation, [2, 3, 4, 5, 6]),
+    ("augmentation_search", 2): (errors_by_kind, [1, 2, 3, 4]),
     ("boundary", 0): (boundaries, [0, 1, 2, 3, 4, 5, 6]),
     ("styles", 0): (in_styles, [1, 2, 3, 4, 5, 6, 7, 8]),
     ("generated", 0): (generated, [1, 2, 3, 4, 5]),
