@@ -271,7 +271,9 @@ def searched_augmentation(folder: Path) -> Rows:
         ahead = 100 * (own.set_index("seed")["top1"].sort_index() - ours).dropna()
         beside = [", ".join(f"{points:+.1f}" for points in ahead), f"{ahead.mean():+.1f}"]
         val = 100 * own["val_top1"].mean()
-        rows.append([*seeds_of(own), f"{val:.1f}", *(["–", "–"] if way == "ours" else beside)])
+        by_seed, spread = seeds_of(own)
+        spread = spread.removesuffix(" ± nan")
+        rows.append([by_seed, spread, f"{val:.1f}", *(["–", "–"] if way == "ours" else beside)])
     return rows
 
 
