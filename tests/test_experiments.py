@@ -48,11 +48,9 @@ def read(folder: Path, name: str) -> pd.DataFrame:
 
 
 def spread_of(shares: Any) -> list[str]:
-    """Of each seed, in their order; their mean and deviation."""
-    return [
-        ", ".join(f"{share:.1f}" for share in shares),
-        f"{shares.mean():.1f} ± {shares.std():.1f}",
-    ]
+    """Of each seed, in their order; their mean and, of several, deviation."""
+    deviation = f" ± {shares.std():.1f}" if len(shares) > 1 else ""
+    return [", ".join(f"{share:.1f}" for share in shares), f"{shares.mean():.1f}{deviation}"]
 
 
 def seeds_of(table: pd.DataFrame) -> list[str]:
@@ -101,8 +99,7 @@ def cars_report(folder: Path) -> Rows:
     rows = []
     for name in finals:
         own = runs.loc[runs["run"].str.startswith(name)]
-        by_seed, spread = seeds_of(own)
-        rows.append([by_seed, spread.removesuffix(" ± nan"), f"{3600 * own['hours'].mean():.0f}"])
+        rows.append([*seeds_of(own), f"{3600 * own['hours'].mean():.0f}"])
     return rows
 
 
@@ -271,9 +268,7 @@ def searched_augmentation(folder: Path) -> Rows:
         ahead = 100 * (own.set_index("seed")["top1"].sort_index() - ours).dropna()
         beside = [", ".join(f"{points:+.1f}" for points in ahead), f"{ahead.mean():+.1f}"]
         val = 100 * own["val_top1"].mean()
-        by_seed, spread = seeds_of(own)
-        spread = spread.removesuffix(" ± nan")
-        rows.append([by_seed, spread, f"{val:.1f}", *(["–", "–"] if way == "ours" else beside)])
+        rows.append([*seeds_of(own), f"{val:.1f}", *(["–", "–"] if way == "ours" else beside)])
     return rows
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from carsclf.analysis.changes import by_class, by_kind
+from carsclf.analysis.ensembles import align
 from carsclf.records import Predictions, Run, RunFolder
 from carsclf.tuning.study.records import StudyFolder, StudySummary
 from experiments.measuring import (
@@ -105,18 +106,12 @@ def ways(found: dict[str, list[str]]) -> dict[str, list[str]]:
 
 def changes(runs: Path, seeds: list[int], out: Path) -> None:
     """Errors by kind and accuracy by class, before and after, all seeds together."""
-    said = []
-    for way in (PLAIN, FOUND):
-        files = [RunFolder(runs / name_of("Lite0", way, s)).predictions("test") for s in seeds]
-        said.append([Predictions.read(file) for file in files])
-    orders = [[np.argsort(p.ids) for p in some] for some in said]
-    targets = np.concatenate([p.targets[o] for p, o in zip(said[0], orders[0], strict=True)])
-    first, second = (
-        np.concatenate([p.predicted[o] for p, o in zip(some, order, strict=True)])
-        for some, order in zip(said, orders, strict=True)
-    )
+    runs_of = [RunFolder(runs / name_of("Lite0", w, s)) for w in (PLAIN, FOUND) for s in seeds]
+    said = align({str(run.root): Predictions.read(run.predictions("test")) for run in runs_of})
+    targets = np.concatenate([one.targets for one in said[: len(seeds)]])
+    first, second = np.concatenate([one.predicted for one in said]).reshape(2, -1)
     for what, of in (("kinds", by_kind), ("classes", by_class)):
-        table = of(targets, first, second, said[0][0].class_names)
+        table = of(targets, first, second, said[0].class_names)
         assert table is not None
         table.round(4).to_csv(out.with_name(f"{what}.csv"), index=False)
 

@@ -14,9 +14,7 @@ from carsclf.models.strided import thin_first
 
 
 def plain(convolution: nn.Conv2d) -> nn.Conv2d:
-    copy = nn.Conv2d(
-        convolution.in_channels, convolution.out_channels, 1, stride=2, bias=False
-    )  # fmt: skip
+    copy = nn.Conv2d(convolution.in_channels, convolution.out_channels, 1, stride=2, bias=False)
     copy.load_state_dict(convolution.state_dict())
     return copy
 
